@@ -1,0 +1,1 @@
+//! Deterministic state machines that decide: which chain (engines), which transactions (mempool).

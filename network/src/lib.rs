@@ -1,0 +1,1 @@
+//! The one swarm: gossip, discovery, sync, streams, peer scoring, limits.

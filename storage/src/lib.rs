@@ -1,0 +1,1 @@
+//! Durable state: block and undo segments, coins, indexes, snapshots.
