@@ -1,1 +1,3 @@
 //! Deterministic state machines that decide: which chain (engines), which transactions (mempool).
+pub mod asert;
+pub mod time;
