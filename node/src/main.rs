@@ -1,2 +1,7 @@
 //! The `cairn` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cairn_node::cli::main()
+}
