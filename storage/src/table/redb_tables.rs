@@ -1,0 +1,307 @@
+//! The tables on redb.
+//!
+//! Decisions, from measurements: every commit is immediate (two syncs) with quick repair, so that an
+//! open after a crash does not walk the file; the cache size is always given; savepoints are never
+//! used. Files are reached through [`crate::disk`], so the same code runs on the simulated disk.
+
+use super::{Row, Rows, Table, TableReader, TableTransaction, TableWriter, Tables};
+use crate::disk::{Disk, DiskFile};
+use crate::error::{IoContext, Result, StorageError};
+use redb::{
+    BackendError, Builder, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    StorageBackend, TableDefinition, WriteTransaction,
+};
+use std::fmt;
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+type Bytes = &'static [u8];
+
+/// How a file of tables is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct RedbOptions {
+    /// Memory for cached pages, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for RedbOptions {
+    /// 4 MiB: what a small node's tables need; a public node asks for more.
+    fn default() -> Self {
+        RedbOptions {
+            cache_bytes: 4 << 20,
+        }
+    }
+}
+
+/// Tables in one redb file.
+pub struct RedbTables {
+    database: Database,
+    tables: &'static [Table],
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+impl fmt::Debug for RedbTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbTables")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+fn definition(table: Table) -> TableDefinition<'static, Bytes, Bytes> {
+    TableDefinition::new(table.name)
+}
+
+fn fault(doing: &'static str) -> impl Fn(redb::Error) -> StorageError {
+    move |error| match error {
+        redb::Error::Corrupted(what) => StorageError::damaged(format!("table file: {what}")),
+        other => StorageError::Table {
+            doing,
+            cause: other.to_string(),
+        },
+    }
+}
+
+impl RedbTables {
+    /// Opens or creates the file at `path` with the given tables.
+    ///
+    /// # Errors
+    /// `Damaged` if the file is not one of ours or its structure is broken.
+    pub fn open(
+        disk: &dyn Disk,
+        path: &Path,
+        tables: &'static [Table],
+        options: RedbOptions,
+    ) -> Result<Self> {
+        let file = disk.create(path).at("open", path)?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(options.cache_bytes);
+        let database = builder
+            .create_with_backend(Backend(file.clone()))
+            .map_err(|error| open_fault(path, error))?;
+        if let Some(directory) = path.parent() {
+            disk.sync_directory(directory)
+                .at("sync directory", directory)?;
+        }
+        let store = RedbTables {
+            database,
+            tables,
+            path: path.to_owned(),
+            file,
+        };
+        store.create_tables()?;
+        Ok(store)
+    }
+
+    /// Creates missing tables, without a commit if none is missing.
+    fn create_tables(&self) -> Result<()> {
+        if self.open_reader().is_ok() {
+            return Ok(());
+        }
+        let transaction = self.begin()?;
+        for &table in self.tables {
+            transaction.table(table)?;
+        }
+        transaction.commit()
+    }
+
+    fn open_reader(&self) -> Result<RedbReader> {
+        let transaction = self
+            .database
+            .begin_read()
+            .map_err(|e| fault("begin a read")(e.into()))?;
+        let tables = self
+            .tables
+            .iter()
+            .map(|&table| transaction.open_table(definition(table)));
+        let tables = tables.collect::<Result<Vec<_>, _>>();
+        Ok(RedbReader {
+            tables: tables.map_err(|e| fault("open a table")(e.into()))?,
+        })
+    }
+}
+
+fn open_fault(path: &Path, error: redb::DatabaseError) -> StorageError {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => StorageError::Locked {
+            path: path.to_owned(),
+            holder: None,
+        },
+        redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
+            if source.kind() == io::ErrorKind::InvalidData {
+                let what = format!("{}: {source}", path.display());
+                return StorageError::damaged(what);
+            }
+            StorageError::Io {
+                doing: "open",
+                path: path.to_owned(),
+                source,
+            }
+        }
+        other => StorageError::damaged(format!("{}: {other}", path.display())),
+    }
+}
+
+impl Tables for RedbTables {
+    fn reader(&self) -> Result<Arc<dyn TableReader>> {
+        Ok(Arc::new(self.open_reader()?))
+    }
+
+    fn begin(&self) -> Result<Box<dyn TableTransaction>> {
+        let mut transaction = self
+            .database
+            .begin_write()
+            .map_err(|e| fault("begin a write")(e.into()))?;
+        transaction
+            .set_durability(Durability::Immediate)
+            .map_err(|error| StorageError::Table {
+                doing: "begin",
+                cause: error.to_string(),
+            })?;
+        transaction.set_quick_repair(true);
+        Ok(Box::new(RedbTransaction(transaction)))
+    }
+
+    fn bytes(&self) -> Result<u64> {
+        self.file.len().at("measure", &self.path)
+    }
+}
+
+struct RedbReader {
+    tables: Vec<ReadOnlyTable<Bytes, Bytes>>,
+}
+
+impl TableReader for RedbReader {
+    fn get(&self, table: Table, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        let found = self.tables[table.index]
+            .get(key)
+            .map_err(|e| fault("read")(e.into()))?;
+        if let Some(value) = &found {
+            visit(value.value());
+        }
+        Ok(found.is_some())
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        reverse: bool,
+    ) -> Result<Rows<'a>> {
+        // An empty range is no error here; redb's B-tree would panic as BTreeMap does.
+        if is_empty(from, to) {
+            return Ok(Box::new(std::iter::empty()));
+        }
+        let range = self.tables[table.index]
+            .range::<&[u8]>((from, to))
+            .map_err(|e| fault("scan")(e.into()))?;
+        let row = |item: std::result::Result<(_, _), redb::StorageError>| -> Result<Row> {
+            let (key, value): (redb::AccessGuard<'_, Bytes>, redb::AccessGuard<'_, Bytes>) =
+                item.map_err(|e| fault("scan")(e.into()))?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        };
+        if reverse {
+            Ok(Box::new(range.rev().map(row)))
+        } else {
+            Ok(Box::new(range.map(row)))
+        }
+    }
+}
+
+fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high))
+        | (Bound::Excluded(low), Bound::Included(high)) => low >= high,
+        _ => false,
+    }
+}
+
+struct RedbTransaction(WriteTransaction);
+
+impl TableTransaction for RedbTransaction {
+    fn table<'a>(&'a self, table: Table) -> Result<Box<dyn TableWriter + 'a>> {
+        let opened = self.0.open_table(definition(table));
+        Ok(Box::new(RedbWriter(
+            opened.map_err(|e| fault("open a table")(e.into()))?,
+        )))
+    }
+
+    fn commit(self: Box<Self>) -> Result<()> {
+        self.0.commit().map_err(|e| fault("commit")(e.into()))
+    }
+}
+
+struct RedbWriter<'a>(redb::Table<'a, Bytes, Bytes>);
+
+impl TableWriter for RedbWriter<'_> {
+    fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let found = self.0.get(key).map_err(|e| fault("read")(e.into()))?;
+        Ok(found.map(|value| value.value().to_vec()))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
+        let before = self
+            .0
+            .insert(key, value)
+            .map_err(|e| fault("write")(e.into()))?;
+        Ok(before.is_some())
+    }
+
+    fn remove(&mut self, key: &[u8]) -> Result<bool> {
+        let before = self.0.remove(key).map_err(|e| fault("remove")(e.into()))?;
+        Ok(before.is_some())
+    }
+}
+
+/// redb's view of a [`DiskFile`].
+#[derive(Debug)]
+struct Backend(Arc<dyn DiskFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+
+    fn try_lock_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> std::result::Result<bool, BackendError> {
+        let whole =
+            matches!(start, Bound::Unbounded | Bound::Included(0)) && end == Bound::Unbounded;
+        if !whole {
+            return Err(BackendError::Unsupported);
+        }
+        self.0.try_lock().map_err(BackendError::Io)
+    }
+
+    fn unlock_range(
+        &self,
+        _start: Bound<u64>,
+        _end: Bound<u64>,
+    ) -> std::result::Result<(), BackendError> {
+        // The lock goes with the file handle, which this backend owns.
+        Ok(())
+    }
+}
