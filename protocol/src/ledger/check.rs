@@ -1,0 +1,291 @@
+//! Context-free checks: what a transaction or a block can be judged by alone.
+//!
+//! Invariant: a `CheckedBlock` was bound to its header; its ids were computed once and are right.
+//! Rules: `spec/04-transactions.md#context-free`, `spec/05-blocks-and-state.md#body`.
+
+use crate::block::{Block, HeaderRecord, block_root};
+use crate::codec;
+use crate::coinbase::COINBASE_VERSION;
+use crate::hash::{BlockId, TxId};
+use crate::limits::{COINBASE_BYTES_MAX, HEADER_BYTES, THRESHOLD_KEYS_MAX};
+use crate::lock::{Lock, LockRef};
+use crate::merkle::tx_root;
+use crate::rules::Violation;
+use crate::spec::Limits;
+use crate::transaction::{
+    BODY_WEIGHT, OutPoint, Output, TRANSACTION_VERSION, Transaction, TransactionIds,
+};
+use crate::units::{Amount, Weight};
+use std::collections::BTreeSet;
+
+/// Checks output `index` (TX-07, TX-08, TX-10, TX-11).
+pub fn check_output(index: usize, output: &Output) -> Result<(), Violation> {
+    if let Lock::Data(_) = output.lock {
+        if output.value != Amount::ZERO {
+            return Err(Violation::DataValue {
+                index,
+                value: output.value,
+            });
+        }
+        return Ok(());
+    }
+    if output.value == Amount::ZERO {
+        return Err(Violation::ZeroValue { index });
+    }
+    if let LockRef::Threshold(threshold) = output.lock.open().1 {
+        let (m, keys) = (threshold.m, &threshold.keys);
+        if m == 0 || usize::from(m) > keys.len() || keys.len() > THRESHOLD_KEYS_MAX {
+            return Err(Violation::ThresholdBounds {
+                m,
+                keys: keys.len(),
+            });
+        }
+        if let Some(at) = keys.windows(2).position(|pair| pair[0] >= pair[1]) {
+            return Err(Violation::ThresholdOrder { index: at + 1 });
+        }
+    }
+    Ok(())
+}
+
+/// The checked sum of outputs (TX-09): each value and each running sum within the cap.
+pub(super) fn output_sum(outputs: &[Output], cap: Amount) -> Option<Amount> {
+    outputs.iter().try_fold(Amount::ZERO, |sum, output| {
+        sum.checked_add(output.value).filter(|sum| *sum <= cap)
+    })
+}
+
+/// Checks a transaction without any context and computes its ids (TX-01 … TX-11).
+pub fn check_transaction(tx: &Transaction, limits: &Limits) -> Result<TransactionIds, Violation> {
+    let ids = tx.ids();
+    check_transaction_with(tx, &ids, limits)?;
+    Ok(ids)
+}
+
+/// The same for ids that are already there.
+fn check_transaction_with(
+    tx: &Transaction,
+    ids: &TransactionIds,
+    limits: &Limits,
+) -> Result<(), Violation> {
+    if tx.version != TRANSACTION_VERSION {
+        return Err(Violation::TransactionVersion {
+            version: tx.version,
+        });
+    }
+    if tx.inputs.is_empty() {
+        return Err(Violation::NoInputs {});
+    }
+    if tx.outputs.is_empty() {
+        return Err(Violation::NoOutputs {});
+    }
+    if tx.witnesses.len() != tx.inputs.len() {
+        let (witnesses, inputs) = (tx.witnesses.len(), tx.inputs.len());
+        return Err(Violation::WitnessCount { witnesses, inputs });
+    }
+    if ids.weight > limits.transaction_weight_max {
+        let (weight, max) = (ids.weight, limits.transaction_weight_max);
+        return Err(Violation::TransactionWeight { weight, max });
+    }
+    check_distinct(&tx.inputs)?;
+    for (index, output) in tx.outputs.iter().enumerate() {
+        check_output(index, output)?;
+    }
+    if output_sum(&tx.outputs, limits.money_cap).is_none() {
+        return Err(Violation::OutputSum {
+            cap: limits.money_cap,
+        });
+    }
+    Ok(())
+}
+
+fn check_distinct(inputs: &[OutPoint]) -> Result<(), Violation> {
+    // Most transactions have few inputs: comparing them all is cheaper than sorting.
+    const FEW: usize = 8;
+    let duplicate = if inputs.len() <= FEW {
+        (1..inputs.len()).find(|&i| inputs[..i].contains(&inputs[i]))
+    } else {
+        let mut seen = BTreeSet::new();
+        inputs.iter().position(|input| !seen.insert(input))
+    };
+    duplicate.map_or(Ok(()), |i| {
+        Err(Violation::DuplicateInput {
+            outpoint: inputs[i],
+        })
+    })
+}
+
+/// A block whose body is bound to its header and breaks no context-free rule.
+#[derive(Clone, Debug)]
+pub struct CheckedBlock {
+    block: Block,
+    id: BlockId,
+    coinbase_id: TxId,
+    transaction_ids: Vec<TransactionIds>,
+    weight: Weight,
+}
+
+impl CheckedBlock {
+    /// Checks `block` (BLK-01 … BLK-09, BLK-12, BLK-13, EXT-02, EXT-07 and the rules of its
+    /// transactions). The rules of mutation come first: they blame the sender and not the id.
+    pub fn new(block: Block, limits: &Limits) -> Result<CheckedBlock, Violation> {
+        let ids = block.transactions.iter().map(Transaction::ids).collect();
+        CheckedBlock::with_ids(block, ids, limits)
+    }
+
+    /// The same for transactions whose ids were computed before, such as the mempool's.
+    pub fn with_ids(
+        block: Block,
+        transaction_ids: Vec<TransactionIds>,
+        limits: &Limits,
+    ) -> Result<CheckedBlock, Violation> {
+        let coinbase_bytes = block.coinbase.to_bytes();
+        let coinbase_id = TxId(crate::hash::h2(&coinbase_bytes));
+        check_binding(&block, &coinbase_id, &transaction_ids)?;
+        check_coinbase(&block, coinbase_bytes.len(), limits)?;
+        let overhead = HEADER_BYTES
+            + codec::encode(&block.extension).len()
+            + coinbase_bytes.len()
+            + codec::encode(&block.attachments).len();
+        let transactions = transaction_ids.iter().map(|ids| ids.weight).sum::<Weight>();
+        let weight = BODY_WEIGHT * overhead as u64 + transactions;
+        if weight > limits.block_weight_max {
+            return Err(Violation::BlockWeight {
+                weight,
+                max: limits.block_weight_max,
+            });
+        }
+        let mut seen = BTreeSet::new();
+        for (index, (tx, ids)) in block.transactions.iter().zip(&transaction_ids).enumerate() {
+            check_transaction_with(tx, ids, limits)?;
+            if !seen.insert(ids.txid) {
+                return Err(Violation::DuplicateTransaction { index });
+            }
+        }
+        let id = block.id();
+        Ok(CheckedBlock {
+            block,
+            id,
+            coinbase_id,
+            transaction_ids,
+            weight,
+        })
+    }
+
+    /// The block.
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// The block, owned.
+    pub fn into_block(self) -> Block {
+        self.block
+    }
+
+    /// Its id.
+    pub fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// Id of its coinbase.
+    pub fn coinbase_id(&self) -> TxId {
+        self.coinbase_id
+    }
+
+    /// Ids of its transactions, in order.
+    pub fn transaction_ids(&self) -> &[TransactionIds] {
+        &self.transaction_ids
+    }
+
+    /// Its weight.
+    pub fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    /// Its header record, without a detached seal.
+    pub fn record(&self) -> HeaderRecord {
+        record_of(&self.block, self.coinbase_id, &self.transaction_ids)
+    }
+}
+
+fn record_of(block: &Block, coinbase_id: TxId, ids: &[TransactionIds]) -> HeaderRecord {
+    let present = |bytes: &crate::block::SealBytes| (!bytes.is_empty()).then(|| bytes.clone());
+    HeaderRecord {
+        header: block.header,
+        coinbase_id,
+        tx_root: tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid))),
+        extension: block.extension.clone(),
+        parent_seal: present(&block.attachments.parent_seal),
+        anchor_cert: present(&block.attachments.anchor_cert),
+        seal: None,
+    }
+}
+
+impl Block {
+    /// The header record of a block that needs no check, such as one that was stored.
+    pub fn record(&self) -> HeaderRecord {
+        let ids: Vec<_> = self.transactions.iter().map(Transaction::ids).collect();
+        record_of(self, self.coinbase.id(), &ids)
+    }
+}
+
+/// BLK-01 … BLK-03: whether header and extension commit to this very body.
+fn check_binding(
+    block: &Block,
+    coinbase_id: &TxId,
+    ids: &[TransactionIds],
+) -> Result<(), Violation> {
+    let tx_root = tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid)));
+    let computed = block_root(coinbase_id, &block.extension.hash(), &tx_root);
+    if block.header.root != computed {
+        return Err(Violation::BodyRoot {
+            root: block.header.root,
+            computed,
+        });
+    }
+    let (claimed, found) = (block.extension.tx_count, block.transactions.len());
+    if claimed as usize != found {
+        return Err(Violation::TransactionCount { claimed, found });
+    }
+    let (claimed, computed) = (block.extension.attachments_hash, block.attachments.hash());
+    if claimed != computed {
+        return Err(Violation::AttachmentsHash { claimed, computed });
+    }
+    Ok(())
+}
+
+fn check_coinbase(block: &Block, bytes: usize, limits: &Limits) -> Result<(), Violation> {
+    let coinbase = &block.coinbase;
+    if coinbase.version != COINBASE_VERSION {
+        return Err(Violation::CoinbaseVersion {
+            version: coinbase.version,
+        });
+    }
+    if coinbase.height != block.extension.height {
+        let (height, expected) = (coinbase.height, block.extension.height);
+        return Err(Violation::CoinbaseHeight { height, expected });
+    }
+    if bytes > COINBASE_BYTES_MAX {
+        return Err(Violation::CoinbaseBytes {
+            bytes,
+            max: COINBASE_BYTES_MAX,
+        });
+    }
+    for (index, output) in coinbase.outputs.iter().enumerate() {
+        if !matches!(
+            output.lock,
+            Lock::Key(_) | Lock::Threshold(_) | Lock::Data(_)
+        ) {
+            return Err(Violation::CoinbaseLock { index });
+        }
+        check_output(index, output).map_err(|_| Violation::CoinbaseOutput { index })?;
+    }
+    if output_sum(&coinbase.outputs, limits.money_cap).is_none() {
+        return Err(Violation::OutputSum {
+            cap: limits.money_cap,
+        });
+    }
+    if !block.attachments.is_empty() {
+        return Err(Violation::AttachmentsUnderPow {});
+    }
+    Ok(())
+}
