@@ -1,0 +1,9 @@
+//! Tests of the pool as a whole, one subject a file.
+
+mod kit;
+
+mod admission;
+mod flood;
+mod orphanage;
+mod reorganisation;
+mod replacement;
