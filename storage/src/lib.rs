@@ -14,6 +14,7 @@
 //! protocol's own `connect_block`. Invariant: what it said to be durable is there after a power cut,
 //! and damage is told, with the name of the record, and never served.
 
+pub mod chain;
 pub mod directory;
 pub mod disk;
 pub mod error;
@@ -21,5 +22,6 @@ pub mod kv_file;
 pub mod segment;
 pub mod table;
 
+pub use chain::{ChainReader, ChainSnapshot, ChainStore, StoreOptions};
 pub use directory::DataDirectory;
 pub use error::{Result, StorageError};
