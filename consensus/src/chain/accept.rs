@@ -1,0 +1,443 @@
+//! Taking in headers and blocks: everything that can be judged without coins.
+//!
+//! Invariants: one hash shows the work before anything else is done or kept; headers live in bounded memory until their
+//! body comes; a body that does not belong to its header is its sender's fault and marks nothing.
+
+use std::sync::Arc;
+
+use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::hash::{BlockId, Hash};
+use cairn_protocol::header::Header;
+use cairn_protocol::ledger::{BlockStore, CheckedBlock, Fault};
+use cairn_protocol::pow::{Work, work_of};
+use cairn_protocol::rules::Violation;
+use cairn_protocol::units::Height;
+
+use super::{Chain, Source};
+use crate::limits::{
+    BODIES_AHEAD_MAX, HEADERS_AHEAD_MAX, SENDERS_MAX, SIDE_BODY_DEPTH_MAX, SIDE_HEADERS_MAX,
+};
+use crate::nakamoto::{
+    Index, Kept, Status, check_clock, check_context, check_extension, check_record, check_work,
+};
+
+/// Why something was not taken in though nobody is at fault. Ask again later, or not at all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The branch shows less work than the specification asks of a chain.
+    LowWork {
+        /// Work at the end of the batch.
+        shown: Work,
+        /// Work that is asked for.
+        minimum: Work,
+    },
+    /// Headers lead the connected tip by the most that is kept: connect bodies first.
+    HeadersAhead {
+        /// Height of the refused header.
+        height: Height,
+        /// The highest that is taken now.
+        max: Height,
+    },
+    /// The body is too far above the connected tip.
+    BodyAhead {
+        /// Height of the block.
+        height: Height,
+        /// The highest that is taken now.
+        max: Height,
+    },
+    /// The body is deep below the tip and off the best header chain.
+    DeepSideBranch {
+        /// Height of the block.
+        height: Height,
+        /// The lowest that is taken now.
+        min: Height,
+    },
+    /// The source has its quota of blocks with unknown parents, or of blocks from the future.
+    Quota,
+    /// There was no room, and this block lost the draw.
+    NoRoom,
+}
+
+/// What became of a batch of headers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HeadersOutcome {
+    /// Headers that are new in the tree.
+    pub added: usize,
+    /// Headers that were known.
+    pub known: usize,
+    /// The last header of the batch that is in the tree.
+    pub last: Option<BlockId>,
+    /// The rule that stopped the batch: the sender's fault unless `is_temporary`.
+    pub violation: Option<Violation>,
+    /// The bound that stopped the batch.
+    pub refusal: Option<Refusal>,
+}
+
+/// What became of a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum BlockOutcome {
+    /// Stored; call [`Chain::advance`]. With it, this many orphans that waited for it.
+    Stored {
+        /// Orphans that were stored with it.
+        orphans: usize,
+    },
+    /// Its body was there already.
+    Known,
+    /// The parent is unknown: it waits in memory; ask the source for the headers before it.
+    Orphan {
+        /// The parent.
+        parent: BlockId,
+    },
+    /// Its time has not come: it waits in memory until then.
+    Held {
+        /// First time at which it is taken.
+        from: u32,
+    },
+    /// Not taken, and nobody is at fault.
+    Refused(Refusal),
+    /// It breaks a rule: the sender's fault unless `is_temporary`.
+    Invalid(Violation),
+}
+
+impl<S: BlockStore> Chain<S> {
+    /// Takes in a batch of records, each the child of the one before. Stops at the first that is not good; those before
+    /// it stay.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn accept_headers(
+        &mut self,
+        now: u32,
+        records: &[HeaderRecord],
+    ) -> Result<HeadersOutcome, Fault> {
+        let mut outcome = HeadersOutcome::default();
+        if let Some(refusal) = self.low_work(records) {
+            outcome.refusal = Some(refusal);
+            return Ok(outcome);
+        }
+        for record in records {
+            let id = record.header.id();
+            if let Some(index) = self.tree.find(&id) {
+                if let Some(violation) = self.dead(index) {
+                    outcome.violation = Some(violation);
+                    break;
+                }
+                outcome.known += 1;
+                outcome.last = Some(id);
+                continue;
+            }
+            let max = self.connected.height().saturating_add(HEADERS_AHEAD_MAX);
+            let height = record.extension.height;
+            if height > max {
+                outcome.refusal = Some(Refusal::HeadersAhead { height, max });
+                break;
+            }
+            if let Err(violation) = self.accept_header(now, id, record)? {
+                outcome.violation = Some(violation);
+                break;
+            }
+            outcome.added += 1;
+            outcome.last = Some(id);
+        }
+        self.shed();
+        Ok(outcome)
+    }
+
+    fn accept_header(
+        &mut self,
+        now: u32,
+        id: BlockId,
+        record: &HeaderRecord,
+    ) -> Result<Result<(), Violation>, Fault> {
+        let judged = match self.place(&record.header) {
+            Ok((parent, work)) => {
+                check_record(&self.params, self.tree.entry(parent).height + 1, record)
+                    .and_then(|()| check_clock(&self.params, &record.header, now))
+                    .map(|()| (parent, work))
+            }
+            Err(violation) => Err(violation),
+        };
+        let (parent, work) = match judged {
+            Ok(place) => place,
+            Err(violation) => return Ok(Err(violation)),
+        };
+        Ok(self.insert(id, &record.header, work, parent).map(|_| ()))
+    }
+
+    /// Takes in a block that `source` sent. Blocks that waited for it are taken in with it.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn accept_block(
+        &mut self,
+        now: u32,
+        block: Block,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
+        let id = block.id();
+        let outcome = self.accept_one(now, id, block, source)?;
+        let BlockOutcome::Stored { .. } = outcome else {
+            return Ok(outcome);
+        };
+        let mut orphans = 0;
+        let mut parents = vec![id];
+        while let Some(parent) = parents.pop() {
+            for (id, orphan) in self.orphans.take_children(&parent) {
+                if let BlockOutcome::Stored { .. } =
+                    self.accept_one(now, id, orphan.block, orphan.source)?
+                {
+                    orphans += 1;
+                    parents.push(id);
+                }
+            }
+        }
+        self.shed();
+        Ok(BlockOutcome::Stored { orphans })
+    }
+
+    /// Takes in the held blocks whose time has come; returns how each ended. Call it when the clock moves on.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn release_held(
+        &mut self,
+        now: u32,
+    ) -> Result<Vec<(BlockId, Source, BlockOutcome)>, Fault> {
+        let mut outcomes = Vec::new();
+        for (block, source) in self.held.release(now) {
+            let id = block.id();
+            outcomes.push((id, source, self.accept_block(now, block, source)?));
+        }
+        self.orphans.expire(now);
+        Ok(outcomes)
+    }
+
+    /// Forgets what a banned source left waiting.
+    pub fn forget_source(&mut self, source: Source) {
+        self.orphans.forget_source(source);
+    }
+
+    fn accept_one(
+        &mut self,
+        now: u32,
+        id: BlockId,
+        block: Block,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
+        if let Some(index) = self.tree.find(&id) {
+            return self.accept_body(index, block, source);
+        }
+        let (parent, work) = match self.place(&block.header) {
+            Ok(place) => place,
+            Err(Violation::UnknownParent { .. }) => {
+                return Ok(self.keep_orphan(now, id, block, source));
+            }
+            Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
+        };
+        if let Some(refusal) = self.refuse_new(parent, work, source) {
+            return Ok(BlockOutcome::Refused(refusal));
+        }
+        let height = self.tree.entry(parent).height + 1;
+        let checked = CheckedBlock::new(block, self.params.limits()).and_then(|checked| {
+            check_extension(&self.params, height, &checked.block().extension)?;
+            Ok(checked)
+        });
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
+        };
+        let header = checked.block().header;
+        if check_clock(&self.params, &header, now).is_err() {
+            let from = header.time - self.params.timing().max_future_s;
+            let kept = self.held.insert(from, id, checked.into_block(), source);
+            return Ok(if kept {
+                BlockOutcome::Held { from }
+            } else {
+                BlockOutcome::Refused(Refusal::Quota)
+            });
+        }
+        match self.insert(id, &header, work, parent) {
+            Ok(index) => self.store_body(index, checked, source),
+            Err(violation) => Ok(BlockOutcome::Invalid(violation)),
+        }
+    }
+
+    /// A body whose header is in the tree.
+    fn accept_body(
+        &mut self,
+        index: Index,
+        block: Block,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
+        if let Some(violation) = self.dead(index) {
+            return Ok(BlockOutcome::Invalid(violation));
+        }
+        let entry = self.tree.entry(index);
+        if entry.status != Status::HeaderOnly {
+            return Ok(BlockOutcome::Known);
+        }
+        let on_best_chain = self.tree.on_best_header_chain(entry.height) == Some(index);
+        if let Some(refusal) = self.refuse_body(entry.height, on_best_chain) {
+            return Ok(BlockOutcome::Refused(refusal));
+        }
+        match CheckedBlock::new(block, self.params.limits()) {
+            Ok(checked) => self.store_body(index, checked, source),
+            Err(violation) => {
+                // A mutation says nothing of the block that the header stands for.
+                if !violation.is_mutation() {
+                    self.tree.mark_invalid(index);
+                }
+                Ok(BlockOutcome::Invalid(violation))
+            }
+        }
+    }
+
+    fn store_body(
+        &mut self,
+        index: Index,
+        checked: CheckedBlock,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
+        let (id, height) = (checked.id(), self.tree.entry(index).height);
+        self.store.put_header(&id, height, &checked.record())?;
+        self.store.put_block(&checked)?;
+        self.tree.body_stored(index);
+        self.bodies.insert(index, Arc::new(checked));
+        self.senders.insert(index, source);
+        while self.senders.len() > SENDERS_MAX {
+            self.senders.pop_first();
+        }
+        Ok(BlockOutcome::Stored { orphans: 0 })
+    }
+
+    fn keep_orphan(&mut self, now: u32, id: BlockId, block: Block, source: Source) -> BlockOutcome {
+        let parent = block.header.parent;
+        let bytes = block.to_bytes().len();
+        match self.orphans.insert(now, id, block, bytes, source) {
+            Kept::Waiting => BlockOutcome::Orphan { parent },
+            Kept::Known => BlockOutcome::Known,
+            Kept::OverQuota => BlockOutcome::Refused(Refusal::Quota),
+            Kept::Evicted => BlockOutcome::Refused(Refusal::NoRoom),
+        }
+    }
+
+    /// The parent's place and the header's work, if header and ancestors allow it.
+    fn place(&self, header: &Header) -> Result<(Index, Work), Violation> {
+        let work = check_work(&self.params, header)?;
+        let parent = Hash(header.parent.0);
+        let index = self
+            .tree
+            .find(&header.parent)
+            .ok_or(Violation::UnknownParent { parent })?;
+        if let Some(violation) = self.dead(index) {
+            return Err(violation);
+        }
+        self.check_floor(index)?;
+        check_context(&self.params, &self.tree, index, header)?;
+        Ok((index, work))
+    }
+
+    /// HDR-10: a child of `parent` does not leave the chain below the floor.
+    fn check_floor(&self, parent: Index) -> Result<(), Violation> {
+        if self.tree.is_ancestor(self.tree.floor(), parent) {
+            return Ok(());
+        }
+        let (height, floor) = (
+            self.tree.entry(parent).height + 1,
+            self.tree.entry(self.tree.floor()).height,
+        );
+        Err(Violation::BelowFloor { height, floor })
+    }
+
+    /// The violation of everything that builds on a dead entry, or is it.
+    fn dead(&self, index: Index) -> Option<Violation> {
+        let entry = self.tree.entry(index);
+        match entry.status {
+            Status::Invalid => Some(Violation::InvalidAncestor {
+                ancestor: Hash(entry.id.0),
+            }),
+            Status::Abandoned => {
+                let floor = self.tree.entry(self.tree.floor()).height;
+                Some(Violation::BelowFloor {
+                    height: entry.height,
+                    floor,
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn insert(
+        &mut self,
+        id: BlockId,
+        header: &Header,
+        work: Work,
+        parent: Index,
+    ) -> Result<Index, Violation> {
+        let index = self
+            .tree
+            .insert(id, header, work, parent)
+            .map_err(|_| Violation::WorkOverflow {})?;
+        if self.unattached.remove(&id) {
+            self.tree.body_stored(index);
+        }
+        Ok(index)
+    }
+
+    /// Whether a batch ends below the work that the specification asks of a chain.
+    fn low_work(&self, records: &[HeaderRecord]) -> Option<Refusal> {
+        let first = records
+            .iter()
+            .find(|record| self.tree.find(&record.header.id()).is_none())?;
+        let parent = self.tree.find(&first.header.parent)?;
+        let minimum = self.params.minimum_chain_work();
+        let mut shown = self.tree.entry(parent).score.work;
+        for record in records {
+            // Bits are claims here; each header's own digest is checked before it is taken.
+            let target = record
+                .header
+                .bits
+                .to_target()
+                .unwrap_or(self.params.target_limit());
+            shown = shown.saturating_add(work_of(target));
+        }
+        (shown < minimum).then_some(Refusal::LowWork { shown, minimum })
+    }
+
+    /// Bounds for a block whose header is new.
+    fn refuse_new(&self, parent: Index, work: Work, source: Source) -> Option<Refusal> {
+        let above = self.tree.entry(parent);
+        let shown = above.score.work.saturating_add(work);
+        let minimum = self.params.minimum_chain_work();
+        if shown < minimum && source != Source::LOCAL {
+            return Some(Refusal::LowWork { shown, minimum });
+        }
+        let becomes_best = shown > self.tree.entry(self.tree.best_header()).score.work;
+        self.refuse_body(above.height + 1, becomes_best)
+    }
+
+    /// Bounds for a body at `height`.
+    fn refuse_body(&self, height: Height, on_best_chain: bool) -> Option<Refusal> {
+        let tip = self.connected.height();
+        let max = tip.saturating_add(BODIES_AHEAD_MAX);
+        let min = tip.saturating_sub(SIDE_BODY_DEPTH_MAX);
+        if height > max {
+            return Some(Refusal::BodyAhead { height, max });
+        }
+        (!on_best_chain && height < min).then_some(Refusal::DeepSideBranch { height, min })
+    }
+
+    /// Forgets the weakest side branches when there are too many.
+    fn shed(&mut self) {
+        let Some(remap) = self.tree.shed(SIDE_HEADERS_MAX) else {
+            return;
+        };
+        self.connected.remap(&remap);
+        self.bodies.remap(&remap);
+        let senders = std::mem::take(&mut self.senders);
+        self.senders = senders
+            .into_iter()
+            .filter_map(|(index, source)| Some((remap.get(index)?, source)))
+            .collect();
+    }
+}
