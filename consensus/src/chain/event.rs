@@ -22,7 +22,7 @@ pub enum ChainEvent {
     Disconnected(DisconnectedBlock),
     /// A block broke a rule when it was to be connected.
     Invalid(InvalidBlock),
-    /// The moves came to rest at another tip than before.
+    /// The moves came to rest; always the last event of a sequence that moved the tip.
     TipChanged(TipChange),
 }
 
@@ -69,7 +69,8 @@ pub struct InvalidBlock {
     pub descendants: Vec<BlockId>,
 }
 
-/// The tip before and after a sequence of moves.
+/// The tip before and after a sequence of moves. Both are equal if a heavier branch turned out to be
+/// invalid after blocks had been disconnected for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TipChange {
     /// The tip before.

@@ -20,7 +20,8 @@ use super::{Chain, ChainEvent, ConnectedBlock, DisconnectedBlock, InvalidBlock, 
 use crate::nakamoto::Index;
 
 impl<S: BlockStore> Chain<S> {
-    /// Moves the tip until it is the best valid branch with all bodies. The last event is `TipChanged` if it moved.
+    /// Moves the tip until it is the best valid branch with all bodies. If a block was connected or
+    /// disconnected, the last event is `TipChanged`, also when the moves led back to where they began.
     ///
     /// # Errors
     /// A fault of the store; `events` holds what happened before it.
@@ -29,23 +30,23 @@ impl<S: BlockStore> Chain<S> {
         signatures: &mut dyn SignatureCheck,
         events: &mut Vec<ChainEvent>,
     ) -> Result<(), Fault> {
-        let start = self.connected.tip();
-        let mut lowest = start;
-        while self.step(signatures, events)? {
-            if self.tree.entry(self.connected.tip()).height < self.tree.entry(lowest).height {
-                lowest = self.connected.tip();
-            }
-        }
-        let tip = self.connected.tip();
-        if tip != start {
-            let fork = self.tree.fork_point(start, tip);
-            let entry = self.tree.entry(tip);
+        let (start, first) = (self.connected.tip(), events.len());
+        while self.step(signatures, events)? {}
+        let is_move = |event: &ChainEvent| !matches!(event, ChainEvent::Invalid(_));
+        if events[first..].iter().any(is_move) {
+            let fork = self
+                .tree
+                .entry(self.tree.fork_point(start, self.connected.tip()));
+            let (start, tip) = (
+                self.tree.entry(start),
+                self.tree.entry(self.connected.tip()),
+            );
             events.push(ChainEvent::TipChanged(TipChange {
-                from: self.tree.entry(start).id,
-                to: entry.id,
-                height: entry.height,
-                fork: self.tree.entry(fork).id,
-                depth: self.tree.entry(start).height - self.tree.entry(fork).height,
+                from: start.id,
+                to: tip.id,
+                height: tip.height,
+                fork: fork.id,
+                depth: start.height - fork.height,
             }));
         }
         Ok(())

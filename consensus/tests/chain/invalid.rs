@@ -45,7 +45,7 @@ fn a_heavier_branch_with_a_bad_body_changes_nothing() {
         assert_eq!(a.give(block.clone()), BlockOutcome::Stored { orphans: 0 });
     }
     let events = a.advance();
-    assert_eq!(short(&events), "-5 -4 +4 !5 -4 +4 +5");
+    assert_eq!(short(&events), "-5 -4 +4 !5 -4 +4 +5 =0");
     let invalid = events.iter().find_map(|event| match event {
         ChainEvent::Invalid(invalid) => Some(invalid),
         _ => None,

@@ -74,7 +74,10 @@ fn chains_are_evicted_from_their_ends() {
         .iter()
         .take_while(|transaction| world.has(transaction))
         .count();
-    assert!((1..50).contains(&left), "the poor chain lost its end: {left}");
+    assert!(
+        (1..50).contains(&left),
+        "the poor chain lost its end: {left}"
+    );
     assert!(
         poor[left..]
             .iter()
