@@ -4,6 +4,7 @@
 //! and secrets are inputs, and the same inputs give the same outputs on every machine.
 pub mod asert;
 pub mod chain;
+pub mod fees;
 pub mod limits;
 pub mod mempool;
 pub mod nakamoto;

@@ -167,14 +167,16 @@ fn sink(groups: &mut Vec<Group>, mut group: Group) {
     groups.insert(place, group);
 }
 
-/// Cuts an order into chunks: a transaction joins the run before it while that run pays less.
+/// Cuts an order of a graph into chunks.
 pub fn cut(graph: &Graph, order: &[usize]) -> Vec<Chunk> {
+    cut_rates(order.iter().map(|&position| graph.rate(position)))
+}
+
+/// Cuts a sequence into chunks: an element joins the run before it while that run pays less.
+pub fn cut_rates(rates: impl Iterator<Item = Rate>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
-    for &position in order {
-        let mut chunk = Chunk {
-            rate: graph.rate(position),
-            count: 1,
-        };
+    for rate in rates {
+        let mut chunk = Chunk { rate, count: 1 };
         while let Some(last) = chunks.pop_if(|last| chunk.rate.beats(&last.rate)) {
             chunk = Chunk {
                 rate: last.rate.plus(chunk.rate),

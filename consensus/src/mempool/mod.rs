@@ -45,7 +45,7 @@ mod template;
 mod verified;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use entry::Entry;
 pub use lookup::{PoolView, Stats};

@@ -1,6 +1,6 @@
 //! Tests of the pool as a whole, one subject a file.
 
-mod kit;
+pub(crate) mod kit;
 
 mod admission;
 mod flood;
