@@ -143,8 +143,9 @@ impl StorageError {
 }
 
 /// How to come back from damage: said in every message about it.
-pub const REINDEX: &str = "stop the node, run `cairn chain verify` to see the extent, then `cairn chain export` what is \
-     still readable and `cairn chain import` it into a fresh --data-dir, or let a fresh node sync";
+pub const REINDEX: &str = "stop the node and run `cairn chain verify` to see the extent; tables are rebuilt from the block \
+     log if you remove the file tables.redb; a damaged log is replaced by a fresh --data-dir, filled by \
+     sync or by `cairn chain export` of what is readable and `cairn chain import`";
 
 fn holder_text(holder: Option<u32>) -> String {
     match holder {

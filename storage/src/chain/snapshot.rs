@@ -295,7 +295,7 @@ pub(super) fn header_numbered<'a>(
 }
 
 fn flushed_row(base: &Base, number: u64, id: &BlockId) -> Result<Arc<HeaderRow>> {
-    let name = || format!("row of header {id} (number {number})");
+    let name = || format!("row of header {id} (header number {number})");
     let value = base.reader()?.value(HEADERS, &number_key(number))?;
     let value = value.ok_or_else(|| StorageError::damaged(format!("{} is missing", name())))?;
     decode(&value, name).map(Arc::new)

@@ -117,6 +117,8 @@ pub struct ChainStore {
     pub(super) base: Arc<Base>,
     pub(super) next_number: u64,
     pub(super) floor: Option<BlockId>,
+    /// `folded` as of the newest flush.
+    flushed: Position,
     published: ChainReader,
     in_flight: Option<FlushThread>,
     retired: Vec<(Duration, Weak<Base>)>,
@@ -175,6 +177,7 @@ impl ChainStore {
             base,
             next_number: flushed.next_number,
             floor: flushed.floor,
+            flushed: Position::from_u64(flushed.position),
             published: ChainReader::new(snapshot),
             in_flight: None,
             retired: Vec::new(),
@@ -552,7 +555,7 @@ impl ChainStore {
     pub fn flush(&mut self) -> Result<()> {
         self.check_running()?;
         self.collect_flush(true)?;
-        if self.layers[0].is_empty() {
+        if self.layers[0].is_empty() && self.folded == self.flushed {
             return self.sync();
         }
         self.begin_flush()?;
@@ -585,6 +588,7 @@ impl ChainStore {
         let layer = self.layers[0].clone();
         self.layers.insert(0, Arc::new(Layer::default()));
         self.dirty_since = None;
+        self.flushed = self.folded;
         self.publish();
         let flushed = Flushed {
             chain_id: self.params.chain_id(),

@@ -86,13 +86,16 @@ struct State {
     files: Vec<FileState>,
     names: BTreeMap<PathBuf, usize>,
     durable_names: BTreeMap<PathBuf, usize>,
-    pending_names: Vec<(PathBuf, Option<usize>)>,
+    pending_names: Vec<Vec<NameChange>>,
     operations: u64,
     plan: Option<Plan>,
     fired: u64,
     capture_every: Option<u64>,
     captured: Vec<(u64, State)>,
 }
+
+/// A name and the file it then means, if any.
+type NameChange = (PathBuf, Option<usize>);
 
 #[derive(Debug, Clone, Copy)]
 struct Plan {
@@ -112,7 +115,8 @@ struct FileState {
 
 #[derive(Debug, Clone)]
 enum Pending {
-    Write(u64, Arc<[u8]>),
+    /// Offset, bytes, and whether it made the file longer.
+    Write(u64, Arc<[u8]>, bool),
     SetLen(u64),
 }
 
@@ -176,7 +180,7 @@ impl Image {
 
     fn apply(&mut self, pending: &Pending) {
         match pending {
-            Pending::Write(offset, data) => self.write(*offset, data),
+            Pending::Write(offset, data, _) => self.write(*offset, data),
             Pending::SetLen(len) => self.set_len(*len),
         }
     }
@@ -212,52 +216,61 @@ impl FileState {
         }
     }
 
-    /// Old bytes, or those of some later write, for each sector by itself.
+    /// Old bytes, or those of some later write, for each sector by itself. Explicit changes of the
+    /// length survive as a prefix and as a whole; the length that appending writes give may stop
+    /// anywhere.
     fn torn(&self, choice: &mut Choice) -> Image {
         let mut image = self.durable.clone();
         let style = choice.below(4);
-        let kept_ops = choice.below(self.pending.len() as u64 + 1);
+        let total = self.pending.len() as u64;
+        let kept_ops = choice.below(total + 1);
+        let cuts = self
+            .pending
+            .iter()
+            .filter(|pending| matches!(pending, Pending::SetLen(_)));
+        let mut cuts_kept = choice.below(cuts.count() as u64 + 1);
         // In style 2 a sector stops taking writes at its own moment.
         let mut cut: BTreeMap<u64, u64> = BTreeMap::new();
-        for (index, pending) in self.pending.iter().enumerate() {
-            let index = index as u64;
+        let mut grew = false;
+        for (index, pending) in (0u64..).zip(&self.pending) {
+            let (offset, data, grows) = match pending {
+                Pending::Write(offset, data, grows) => (*offset, data, *grows),
+                Pending::SetLen(len) => {
+                    if cuts_kept > 0 {
+                        cuts_kept -= 1;
+                        image.set_len(*len);
+                    }
+                    continue;
+                }
+            };
             let whole = match style {
                 0 => index < kept_ops,
                 1 => choice.coin(),
                 2 => true,
                 _ => choice.below(8) != 0,
             };
-            match pending {
-                Pending::SetLen(len) if whole => image.set_len(*len),
-                Pending::SetLen(_) => {}
-                Pending::Write(offset, data) => {
-                    let torn = style == 0 && index == kept_ops;
-                    if !whole && !torn {
-                        continue;
-                    }
-                    let mut at = 0u64;
-                    while at < data.len() as u64 {
-                        let sector = (offset + at) / SECTOR_BYTES;
-                        let end = ((sector + 1) * SECTOR_BYTES - offset).min(data.len() as u64);
-                        let keep = match style {
-                            2 => {
-                                let total = self.pending.len() as u64 + 1;
-                                let limit =
-                                    *cut.entry(sector).or_insert_with(|| choice.below(total));
-                                index < limit
-                            }
-                            _ if torn => choice.coin(),
-                            _ => true,
-                        };
-                        if keep {
-                            image.write(offset + at, &data[at as usize..end as usize]);
-                        }
-                        at = end;
-                    }
+            let torn = style == 0 && index == kept_ops;
+            if !whole && !torn {
+                continue;
+            }
+            grew |= grows;
+            let mut at = 0u64;
+            while at < data.len() as u64 {
+                let sector = (offset + at) / SECTOR_BYTES;
+                let end = ((sector + 1) * SECTOR_BYTES - offset).min(data.len() as u64);
+                let keep = match style {
+                    2 => index < *cut.entry(sector).or_insert_with(|| choice.below(total + 1)),
+                    _ => !torn || choice.coin(),
+                };
+                // Behind a length that did not survive there is nothing.
+                let reachable = grows || offset + end <= image.len;
+                if keep && reachable {
+                    image.write(offset + at, &data[at as usize..end as usize]);
                 }
+                at = end;
             }
         }
-        if image.len > self.durable.len && choice.below(3) == 0 {
+        if grew && image.len > self.durable.len && choice.below(3) == 0 {
             let extra = choice.below(image.len - self.durable.len + 1);
             image.set_len(self.durable.len + extra);
         }
@@ -302,7 +315,7 @@ impl State {
         };
         if loss == Loss::Random {
             let kept = choice.below(self.pending_names.len() as u64 + 1) as usize;
-            for (path, id) in &self.pending_names[..kept] {
+            for (path, id) in self.pending_names[..kept].iter().flatten() {
                 match id {
                     Some(id) => names.insert(path.clone(), *id),
                     None => names.remove(path),
@@ -459,16 +472,27 @@ impl Disk for FakeDisk {
         let id = state.files.len();
         state.files.push(FileState::default());
         state.names.insert(path.to_owned(), id);
-        state.pending_names.push((path.to_owned(), Some(id)));
+        state.pending_names.push(vec![(path.to_owned(), Some(id))]);
         drop(state);
         Ok(self.file(id))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state.lock();
+        state.operation(Operation::Name)?;
+        let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), id);
+        state
+            .pending_names
+            .push(vec![(from.to_owned(), None), (to.to_owned(), Some(id))]);
+        Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.operation(Operation::Name)?;
         state.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
-        state.pending_names.push((path.to_owned(), None));
+        state.pending_names.push(vec![(path.to_owned(), None)]);
         Ok(())
     }
 
@@ -476,15 +500,17 @@ impl Disk for FakeDisk {
         let mut state = self.state.lock();
         state.operation(Operation::SyncDirectory)?;
         let pending = std::mem::take(&mut state.pending_names);
-        for (name, id) in pending {
-            if name.parent() != Some(path) {
-                state.pending_names.push((name, id));
+        for step in pending {
+            if step.iter().any(|(name, _)| name.parent() != Some(path)) {
+                state.pending_names.push(step);
                 continue;
             }
-            match id {
-                Some(id) => state.durable_names.insert(name, id),
-                None => state.durable_names.remove(&name),
-            };
+            for (name, id) in step {
+                match id {
+                    Some(id) => state.durable_names.insert(name, id),
+                    None => state.durable_names.remove(&name),
+                };
+            }
         }
         Ok(())
     }
@@ -505,8 +531,10 @@ impl DiskFile for FakeFile {
         } else {
             &data[..data.len() / 2]
         };
+        let grows = offset + done.len() as u64 > file.live.len;
         file.live.write(offset, done);
-        file.pending.push(Pending::Write(offset, done.into()));
+        file.pending
+            .push(Pending::Write(offset, done.into(), grows));
         outcome
     }
 

@@ -103,6 +103,7 @@ impl SegmentReader {
         Frames {
             reader: self.clone(),
             next: Some(from),
+            at: from,
         }
     }
 
@@ -221,9 +222,15 @@ impl SegmentReader {
 pub struct Frames {
     reader: SegmentReader,
     next: Option<Position>,
+    at: Position,
 }
 
 impl Frames {
+    /// Where the record of the last answer, or of the error, begins.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
     fn step(&mut self, position: Position) -> Result<Option<Frame>> {
         let mut at = position;
         loop {
@@ -234,6 +241,7 @@ impl Frames {
             if at.offset < SEGMENT_HEAD_BYTES {
                 at.offset = SEGMENT_HEAD_BYTES;
             }
+            self.at = at;
             match self.reader.frame(at)? {
                 Outcome::Intact(frame) => {
                     self.next = Some(frame.end());

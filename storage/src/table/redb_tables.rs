@@ -66,7 +66,8 @@ fn fault(doing: &'static str) -> impl Fn(redb::Error) -> StorageError {
 }
 
 impl RedbTables {
-    /// Opens or creates the file at `path` with the given tables.
+    /// Opens or creates the file at `path` with the given tables. A new file gets its name only when
+    /// it is complete.
     ///
     /// # Errors
     /// `Damaged` if the file is not one of ours or its structure is broken.
@@ -76,16 +77,46 @@ impl RedbTables {
         tables: &'static [Table],
         options: RedbOptions,
     ) -> Result<Self> {
-        let file = disk.create(path).at("open", path)?;
+        match disk.open(path) {
+            Ok(file) => Self::open_file(file, path, tables, options),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::create(disk, path, tables, options)
+            }
+            Err(error) => Err(error).at("open", path),
+        }
+    }
+
+    fn create(
+        disk: &dyn Disk,
+        path: &Path,
+        tables: &'static [Table],
+        options: RedbOptions,
+    ) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".new");
+        let unfinished = path.with_file_name(name);
+        let file = disk.create(&unfinished).at("create", &unfinished)?;
+        // What an interrupted creation left is no table file.
+        file.set_len(0).at("cut", &unfinished)?;
+        let store = Self::open_file(file, path, tables, options)?;
+        disk.rename(&unfinished, path).at("rename to", path)?;
+        let directory = path.parent().unwrap_or(Path::new("."));
+        disk.sync_directory(directory)
+            .at("sync directory", directory)?;
+        Ok(store)
+    }
+
+    fn open_file(
+        file: Arc<dyn DiskFile>,
+        path: &Path,
+        tables: &'static [Table],
+        options: RedbOptions,
+    ) -> Result<Self> {
         let mut builder = Builder::new();
         builder.set_cache_size(options.cache_bytes);
         let database = builder
             .create_with_backend(Backend(file.clone()))
             .map_err(|error| open_fault(path, error))?;
-        if let Some(directory) = path.parent() {
-            disk.sync_directory(directory)
-                .at("sync directory", directory)?;
-        }
         let store = RedbTables {
             database,
             tables,
