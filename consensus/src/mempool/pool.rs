@@ -94,7 +94,7 @@ impl Mempool {
         }
     }
 
-    /// Checks everything but the signatures, the cheapest first, and changes nothing but the filter
+    /// Checks everything but signatures and the diagram of a replacement, the cheapest first, and changes nothing but the filter
     /// of refused wtxids.
     ///
     /// `context` describes the next block. The candidate carries the signatures to check.
@@ -231,7 +231,7 @@ impl Mempool {
         if terms == Terms::Relay {
             self.check_minimum(now_s, spend.fee, ids)?;
         }
-        let replaced = self.check_place(transaction, ids, spend.fee, terms)?;
+        let replaced = self.check_place(transaction, ids, spend.fee, (terms, signed))?;
         Ok(Assessment {
             spend,
             spent,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use cairn_protocol::hash::TxId;
 use cairn_protocol::ledger::{CoinView, Fault, SpendContext, check_spend};
-use cairn_protocol::transaction::Transaction;
+use cairn_protocol::transaction::{Transaction, TransactionIds};
 use cairn_protocol::units::Height;
 
 use super::entry::Entry;
@@ -48,18 +48,23 @@ pub struct TipReport {
 }
 
 impl Mempool {
-    /// A block was connected: its transactions leave, and so does what conflicts with them.
+    /// A block was connected: its transactions leave, and so does what conflicts with them. `ids` are
+    /// those of `transactions`, in block order.
+    ///
+    /// # Panics
+    /// If the two have different lengths.
     pub fn block_connected(
         &mut self,
         height: Height,
         transactions: &[Transaction],
+        ids: &[TransactionIds],
     ) -> Vec<Removed> {
+        assert_eq!(transactions.len(), ids.len(), "ids of every transaction");
         if self.store.count() == 0 && self.orphans.is_empty() && self.reorg.is_none() {
             return Vec::new();
         }
         let (mut mined, mut conflicting) = (BTreeSet::new(), BTreeSet::new());
-        for transaction in transactions {
-            let txid = transaction.txid();
+        for (transaction, &TransactionIds { txid, wtxid, .. }) in transactions.iter().zip(ids) {
             if let Some(slot) = self.store.by_txid(&txid) {
                 mined.insert(slot);
                 self.store.confirm_coins(slot, height);
@@ -70,6 +75,7 @@ impl Mempool {
                     .filter_map(|o| self.store.spender(o));
                 conflicting.extend(spenders);
             }
+            self.orphans.remove(&wtxid);
             self.orphans.parent_arrived(&txid);
             if let Some(reorg) = &mut self.reorg {
                 reorg.confirmed.insert(txid);
@@ -84,6 +90,7 @@ impl Mempool {
     /// The tip, a block of this height, was taken off.
     pub fn block_disconnected(&mut self, height: Height, transactions: &[Transaction]) {
         let limit = self.policy.resurrection_bytes_max;
+        self.sequence += 1;
         let reorg = self.reorg.get_or_insert_with(|| Reorg {
             fork_height: height,
             ..Reorg::default()

@@ -25,7 +25,7 @@ impl Mempool {
         transaction: &Transaction,
         ids: &TransactionIds,
         fee: Amount,
-        terms: Terms,
+        (terms, signed): (Terms, bool),
     ) -> Result<BTreeSet<Slot>, Refusal> {
         let parents = self.store.parents_of(&transaction.inputs);
         let conflicts = self.direct_conflicts(transaction, terms)?;
@@ -40,7 +40,13 @@ impl Mempool {
             rate: Rate::new(fee.0, ids.weight),
             parents,
         };
-        self.check_replacement(&newcomer, conflicts)
+        let replaced = self.check_replacement(&newcomer, conflicts)?;
+        // Up to a hundred clusters are ordered for a verdict: not for someone who may not even own
+        // the coins. Unsigned candidates get it at insertion.
+        if signed {
+            self.check_diagram(&newcomer, &replaced)?;
+        }
+        Ok(replaced)
     }
 
     fn direct_conflicts(
@@ -97,7 +103,6 @@ impl Mempool {
             return Err(Refusal::SpendsReplaced(self.store.entry(*parent).txid()));
         }
         self.check_replacement_fee(newcomer, &replaced)?;
-        self.check_diagram(newcomer, &replaced, &touched)?;
         Ok(replaced)
     }
 
@@ -121,12 +126,9 @@ impl Mempool {
         Ok(())
     }
 
-    fn check_diagram(
-        &self,
-        newcomer: &Newcomer,
-        replaced: &BTreeSet<Slot>,
-        touched: &BTreeSet<Slot>,
-    ) -> Result<(), Refusal> {
+    fn check_diagram(&self, newcomer: &Newcomer, replaced: &BTreeSet<Slot>) -> Result<(), Refusal> {
+        let linked = replaced.iter().chain(&newcomer.parents).copied();
+        let touched = self.store.clusters_of(linked);
         let (mut before, mut kept) = (Vec::new(), Vec::new());
         for cluster in touched.iter().map(|slot| self.store.cluster(*slot)) {
             before.extend(cluster.chunks.iter().map(|chunk| chunk.rate));

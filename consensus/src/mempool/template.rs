@@ -15,6 +15,7 @@ use super::diagram::Rate;
 use super::pool::Mempool;
 use super::slab::Slot;
 use super::store::ChunkKey;
+use crate::template::Chosen;
 
 /// Chunks that may fail to fit in a row before the search ends: the block is as good as full.
 const MISSES_MAX: usize = 500;
@@ -30,7 +31,7 @@ pub struct Selected {
     pub fee: Amount,
 }
 
-/// The transactions of a block to be, in block order.
+/// The transactions of a block to be, in block order; see [`chosen`](Selection::chosen).
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
     /// Parents before children, best chunk first.
@@ -39,6 +40,24 @@ pub struct Selection {
     pub fees: Amount,
     /// Sum of the weights.
     pub weight: Weight,
+}
+
+impl Selection {
+    /// As [`BlockTemplate::new`](crate::template::BlockTemplate::new) takes them.
+    pub fn chosen(&self) -> Vec<Chosen<'_>> {
+        let chosen = self.transactions.iter().map(
+            |Selected {
+                 transaction,
+                 ids,
+                 fee,
+             }| Chosen {
+                transaction,
+                ids,
+                fee: *fee,
+            },
+        );
+        chosen.collect()
+    }
 }
 
 impl Mempool {

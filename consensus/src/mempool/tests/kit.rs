@@ -149,7 +149,8 @@ impl World {
                 self.coins.insert(Transaction::outpoint(txid, index), coin);
             }
         }
-        self.pool.block_connected(self.height, transactions)
+        let ids: Vec<_> = transactions.iter().map(Transaction::ids).collect();
+        self.pool.block_connected(self.height, transactions, &ids)
     }
 
     /// Takes the tip off without announcing a tip.

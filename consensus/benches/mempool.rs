@@ -1,0 +1,235 @@
+//! Insert rate of the mempool with 100,000 residents, signatures excluded; also the cost of a template,
+//! of a block and of the worst cluster. `cargo bench -p cairn-consensus --bench mempool`
+//!
+//! Prints one line a measure and judges nothing: figures belong to a machine and its load.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use cairn_consensus::mempool::{Mempool, Policy, VerifiedTx};
+use cairn_protocol::address::key_hash;
+use cairn_protocol::hash::{BlockId, TxId};
+use cairn_protocol::ledger::{Coin, SpendContext};
+use cairn_protocol::lock::{At, Lock, Witness};
+use cairn_protocol::signature::{PublicKey, Signature};
+use cairn_protocol::spec::Limits;
+use cairn_protocol::transaction::{OutPoint, Output, Transaction};
+use cairn_protocol::units::Amount;
+
+const RESIDENT: u32 = 100_000;
+const MEASURED: u32 = 50_000;
+const COIN: u64 = 1_000_000_000;
+const BLOCK_WEIGHT: u64 = 4_000_000;
+
+const LIMITS: Limits = Limits {
+    block_weight_max: BLOCK_WEIGHT,
+    transaction_weight_max: 400_000,
+    coinbase_maturity: 100,
+    money_cap: Amount::from_crn(21_000_000),
+};
+
+const CONTEXT: SpendContext<'static> = SpendContext {
+    chain_id: BlockId::ZERO,
+    limits: &LIMITS,
+    height: 101,
+    parent_time: 1_000_000,
+};
+
+type Coins = BTreeMap<OutPoint, Coin>;
+
+/// Each transaction has an owner of its own, as real ones do.
+fn key(n: u32) -> PublicKey {
+    let mut bytes = [7; 32];
+    bytes[..4].copy_from_slice(&n.to_le_bytes());
+    PublicKey(bytes)
+}
+
+fn output(n: u32, value: u64) -> Output {
+    Output {
+        value: Amount(value),
+        lock: Lock::Key(key_hash(&key(n))),
+    }
+}
+
+fn outpoint(n: u32) -> OutPoint {
+    let mut txid = [1; 32];
+    txid[..4].copy_from_slice(&n.wrapping_mul(0x9e37_79b1).to_le_bytes());
+    OutPoint {
+        txid: TxId(txid),
+        index: n,
+    }
+}
+
+/// One input, two outputs; `n` owns all of them.
+fn payment(input: OutPoint, n: u32, value: u64, fee: u64) -> Transaction {
+    Transaction {
+        version: 1,
+        inputs: vec![input],
+        outputs: vec![output(n, value - fee - 1_000), output(n, 1_000)],
+        valid_from: At::START,
+        witnesses: vec![Witness::Key {
+            key: key(n),
+            signature: Signature([0; 64]),
+        }],
+    }
+}
+
+fn coins(count: u32) -> Coins {
+    let coin = |n| Coin {
+        output: output(n, COIN),
+        height: 1,
+        is_coinbase: false,
+    };
+    (0..count).map(|n| (outpoint(n), coin(n))).collect()
+}
+
+/// Fees that fall in no order.
+fn fee(n: u32) -> u64 {
+    500 + u64::from(n.wrapping_mul(2_654_435_761) % 100_000)
+}
+
+fn verified(transaction: Transaction) -> VerifiedTx {
+    VerifiedTx::vouched(Arc::new(transaction), 0)
+}
+
+fn report(name: &str, count: u64, started: Instant) {
+    let seconds = started.elapsed().as_secs_f64();
+    let (rate, each) = (count as f64 / seconds, seconds * 1e6 / count as f64);
+    println!("{name:<58} {rate:>12.0} /s {each:>10.2} us each");
+}
+
+fn resident_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn insert_all(pool: &mut Mempool, view: &Coins, transactions: Vec<VerifiedTx>) {
+    for transaction in transactions {
+        pool.insert(0, transaction, view, &CONTEXT)
+            .expect("acceptable");
+    }
+}
+
+fn main() {
+    println!("cairn-consensus {}, mempool", env!("CARGO_PKG_VERSION"));
+    let view = coins(RESIDENT + MEASURED);
+    let make = |n| payment(outpoint(n), n, COIN, fee(n));
+    let mut pool = Mempool::new(Policy {
+        usage_bytes_max: 1 << 40,
+        ..Policy::default()
+    });
+
+    let before_kib = resident_kib();
+    insert_all(
+        &mut pool,
+        &view,
+        (0..RESIDENT).map(make).map(verified).collect(),
+    );
+    if let (Some(before), Some(after)) = (before_kib, resident_kib()) {
+        let charged = pool.stats(0).usage_bytes / u64::from(RESIDENT);
+        let taken = (after - before) * 1024 / u64::from(RESIDENT);
+        println!("{RESIDENT} residents: {charged} bytes charged each, {taken} bytes taken each");
+    }
+
+    let fresh: Vec<VerifiedTx> = (RESIDENT..RESIDENT + MEASURED)
+        .map(make)
+        .map(verified)
+        .collect();
+    let mut grown = pool.clone();
+    let started = Instant::now();
+    insert_all(&mut grown, &view, fresh.clone());
+    report(
+        "insert of verified, 100,000 resident",
+        u64::from(MEASURED),
+        started,
+    );
+
+    let mut both = pool.clone();
+    let transactions: Vec<Arc<Transaction>> = fresh
+        .iter()
+        .map(|verified| Arc::clone(verified.transaction()))
+        .collect();
+    let started = Instant::now();
+    for transaction in transactions {
+        let candidate = both
+            .prepare(0, transaction, &view, &CONTEXT)
+            .expect("acceptable");
+        both.insert(0, candidate.verified(), &view, &CONTEXT)
+            .expect("acceptable");
+    }
+    report(
+        "prepare and insert, 100,000 resident",
+        u64::from(MEASURED),
+        started,
+    );
+
+    children(&pool, &view);
+    replacements(&pool, &view);
+
+    let started = Instant::now();
+    let selection = pool.select(BLOCK_WEIGHT);
+    report(
+        &format!("template of {}", selection.transactions.len()),
+        1,
+        started,
+    );
+    let started = Instant::now();
+    black_box(pool.best_fee_total(BLOCK_WEIGHT));
+    report("fee total of the best block", 1, started);
+
+    let block: Vec<Transaction> = selection
+        .transactions
+        .iter()
+        .map(|s| s.transaction.as_ref().clone())
+        .collect();
+    let ids: Vec<_> = selection
+        .transactions
+        .iter()
+        .map(|selected| selected.ids)
+        .collect();
+    let started = Instant::now();
+    let removed = pool.block_connected(101, &block, &ids).len() as u64;
+    report(
+        &format!("block of {removed} connected, per transaction"),
+        removed,
+        started,
+    );
+}
+
+/// Chains of 64 on top of residents: every insert orders its cluster anew.
+fn children(pool: &Mempool, view: &Coins) {
+    let mut pool = pool.clone();
+    let mut chains = Vec::new();
+    for n in 0..100 {
+        let mut parent = payment(outpoint(n), n, COIN, fee(n));
+        for _ in 1..64 {
+            let input = Transaction::outpoint(parent.txid(), 0);
+            let value = parent.outputs[0].value.0;
+            parent = payment(input, n, value, fee(n));
+            chains.push(verified(parent.clone()));
+        }
+    }
+    let count = chains.len() as u64;
+    let started = Instant::now();
+    insert_all(&mut pool, view, chains);
+    report("insert into chains growing to 64", count, started);
+}
+
+/// Each replaces one resident.
+fn replacements(pool: &Mempool, view: &Coins) {
+    let mut pool = pool.clone();
+    let better = |n| verified(payment(outpoint(n), n, COIN, fee(n) + 10_000));
+    let replacements: Vec<VerifiedTx> = (0..MEASURED).map(better).collect();
+    let started = Instant::now();
+    insert_all(&mut pool, view, replacements);
+    report(
+        "replacement of single residents",
+        u64::from(MEASURED),
+        started,
+    );
+}
