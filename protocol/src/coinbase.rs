@@ -3,9 +3,9 @@
 //! Invariant: the extra-nonce stands at offset 12, where a Stratum miner rolls it.
 //! Rules: `spec/05-blocks-and-state.md#coinbase`.
 
-use crate::codec::{self, BoundedBytes, DecodeError};
+use crate::codec::{self, BoundedBytes, DecodeError, bounded};
 use crate::hash::{TxId, h2};
-use crate::limits::COINBASE_BYTES_MAX;
+use crate::limits::{BLOCK_BYTES_MAX, OUTPUTS_MAX};
 use crate::transaction::Output;
 use crate::units::Height;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -21,6 +21,11 @@ pub const EXTRA_NONCE_BYTES: usize = 16;
 
 /// Bytes before the outputs.
 const FIXED_BYTES: usize = EXTRA_NONCE_OFFSET + EXTRA_NONCE_BYTES;
+
+/// The outputs as they are read: as many as a transaction may have. The bound on bytes is a rule of
+/// blocks (BLK-06) and not of the decoder.
+#[derive(Serialize, Deserialize)]
+struct Outputs(#[serde(deserialize_with = "bounded::<_, _, OUTPUTS_MAX>")] Vec<Output>);
 
 /// A coinbase. It has no inputs and no witness.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -47,20 +52,15 @@ impl Coinbase {
 
     /// Reads what [`Coinbase::to_bytes`] wrote; canonical as all else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Coinbase, DecodeError> {
-        if bytes.len() > COINBASE_BYTES_MAX {
-            return Err(DecodeError::TooLong {
-                len: bytes.len(),
-                max: COINBASE_BYTES_MAX,
-            });
-        }
         let (fixed, outputs) = bytes
             .split_first_chunk::<FIXED_BYTES>()
             .ok_or_else(|| DecodeError::Malformed("coinbase is shorter than 28 bytes".into()))?;
+        let Outputs(outputs) = codec::decode(outputs, BLOCK_BYTES_MAX)?;
         Ok(Coinbase {
             version: u32::from_le_bytes(fixed[..4].try_into().expect("4 bytes")),
             height: u64::from_le_bytes(fixed[4..12].try_into().expect("8 bytes")),
             extra_nonce: fixed[12..].try_into().expect("16 bytes"),
-            outputs: codec::decode(outputs, COINBASE_BYTES_MAX)?,
+            outputs,
         })
     }
 
@@ -83,7 +83,7 @@ impl Serialize for Coinbase {
 
 impl<'de> Deserialize<'de> for Coinbase {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Coinbase, D::Error> {
-        let bytes = BoundedBytes::<COINBASE_BYTES_MAX>::deserialize(deserializer)?;
+        let bytes = BoundedBytes::<BLOCK_BYTES_MAX>::deserialize(deserializer)?;
         Coinbase::from_bytes(bytes.as_slice()).map_err(de::Error::custom)
     }
 }

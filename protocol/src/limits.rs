@@ -30,7 +30,7 @@ pub const BLOCK_TRANSACTIONS_MAX: usize = 25_000;
 /// Bytes of a coinbase: what a Stratum job carries in two halves.
 pub const COINBASE_BYTES_MAX: usize = 4_000;
 
-/// Bytes of an encoded extension.
+/// Bytes of an encoded extension. Version 1 cannot exceed 651; later versions have this room.
 pub const EXTENSION_BYTES_MAX: usize = 1_024;
 
 /// Commitments in an extension.
@@ -96,7 +96,8 @@ pub const TX_BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a compact block in gossip: 25,000 short ids, coinbase, extension and seal fit.
 pub const COMPACT_BLOCK_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of a status message.
+/// Bytes of a status message: seven hashes and the work take 224; heights below 2^35 and services
+/// below 2^28 fit the rest.
 pub const STATUS_BYTES_MAX: usize = 256;
 
 /// Bytes of a goodbye message.

@@ -125,19 +125,27 @@ pub struct CheckedBlock {
 }
 
 impl CheckedBlock {
-    /// Checks `block` (BLK-01 … BLK-09, BLK-12, BLK-13, EXT-02, EXT-07 and the rules of its
-    /// transactions). The rules of mutation come first: they blame the sender and not the id.
+    /// Checks `block` (BLK-01 … BLK-09, BLK-12, BLK-13 and the rules of its transactions; header and
+    /// extension are the engine's). The rules of mutation come first: they blame the sender and not
+    /// the id.
     pub fn new(block: Block, limits: &Limits) -> Result<CheckedBlock, Violation> {
         let ids = block.transactions.iter().map(Transaction::ids).collect();
         CheckedBlock::with_ids(block, ids, limits)
     }
 
     /// The same for transactions whose ids were computed before, such as the mempool's.
+    ///
+    /// Panics if the ids are not one per transaction.
     pub fn with_ids(
         block: Block,
         transaction_ids: Vec<TransactionIds>,
         limits: &Limits,
     ) -> Result<CheckedBlock, Violation> {
+        assert_eq!(
+            transaction_ids.len(),
+            block.transactions.len(),
+            "one pair of ids per transaction"
+        );
         let coinbase_bytes = block.coinbase.to_bytes();
         let coinbase_id = TxId(crate::hash::h2(&coinbase_bytes));
         check_binding(&block, &coinbase_id, &transaction_ids)?;

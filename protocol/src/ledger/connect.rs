@@ -280,7 +280,8 @@ fn changed_coins(before: &LtHash, changes: &CoinChanges) -> LtHash {
 
 /// Takes `block` off `state`, the state after it.
 ///
-/// Errors: a fault if the undo data does not belong to the block.
+/// Errors: a fault if the undo data does not belong to the block. The block commits to the state that
+/// it was built on, so that damaged undo data never passes for that state.
 pub fn disconnect_block(
     state: &LedgerState,
     block: &Block,
@@ -312,9 +313,14 @@ pub fn disconnect_block(
     ));
     let mut created = Vec::new();
     for (outpoint, coin) in inputs().zip(&undo.spent) {
-        // A coin that was made and spent in the block leaves no trace.
-        if removed.remove(outpoint).is_none() {
-            created.push((*outpoint, coin.clone()));
+        match removed.remove(outpoint) {
+            None => created.push((*outpoint, coin.clone())),
+            // A coin that was made and spent in the block leaves no trace.
+            Some(made) if made == *coin => {}
+            Some(_) => {
+                let text = format!("undo of block {} has another coin {outpoint}", state.tip);
+                return Err(Fault(text));
+            }
         }
     }
     let changes = CoinChanges {
@@ -327,6 +333,14 @@ pub fn disconnect_block(
         coins: changed_coins(&state.coins, &changes),
         engine: undo.engine.clone(),
     };
+    let (expected, found) = (block.extension.state_root, state.root());
+    if found != expected {
+        let text = format!(
+            "undo of block {} leads to the state {found}: the block was built on {expected}",
+            block.id()
+        );
+        return Err(Fault(text));
+    }
     Ok(Disconnected { state, changes })
 }
 
