@@ -23,6 +23,9 @@ const INPUT_BYTES: u64 = 320;
 const OUTPUT_BYTES: u64 = 80;
 const OWNER_BYTES: u64 = 60;
 
+/// The height of a coin whose transaction is a resident itself.
+pub const UNCONFIRMED: Height = Height::MAX;
+
 /// A transaction in the pool.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -34,8 +37,7 @@ pub struct Entry {
     pub fee: Amount,
     /// When it came, in seconds; kept across restarts and reorganisations.
     pub time_added_s: u64,
-    /// The coins it spends, in input order. A coin of a resident parent has the height of the block
-    /// that would hold both.
+    /// The coins it spends, in input order. A coin of a resident parent has the height [`UNCONFIRMED`].
     pub spent: Vec<Coin>,
     /// Key hashes named by its outputs and spent coins, ascending.
     pub(super) owners: Vec<KeyHash>,
@@ -112,10 +114,12 @@ impl Entry {
     }
 
     /// The height of the youngest confirmed coin it spends; 0 if it spends none.
-    pub(super) fn confirmed_height_max(&self, is_resident: impl Fn(&TxId) -> bool) -> Height {
-        let inputs = self.transaction.inputs.iter().zip(&self.spent);
-        let confirmed = inputs.filter(|(outpoint, _)| !is_resident(&outpoint.txid));
-        confirmed.map(|(_, coin)| coin.height).max().unwrap_or(0)
+    pub(super) fn confirmed_height_max(&self) -> Height {
+        let heights = self.spent.iter().map(|coin| coin.height);
+        heights
+            .filter(|height| *height != UNCONFIRMED)
+            .max()
+            .unwrap_or(0)
     }
 
     /// How it changes what `owner` has: outputs to it less coins spent from it, in pebbles.

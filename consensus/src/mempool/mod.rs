@@ -47,7 +47,7 @@ mod verified;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use entry::Entry;
+pub use entry::{Entry, UNCONFIRMED};
 pub use lookup::{PoolView, Stats};
 pub use members::CLUSTER_COUNT_MAX;
 pub use orphans::{Orphan, OrphanRefused, PeerKey};

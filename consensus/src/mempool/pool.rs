@@ -17,7 +17,7 @@ use cairn_protocol::transaction::{OutPoint, Transaction, TransactionIds};
 use cairn_protocol::units::{Amount, FeeRate};
 
 use super::diagram::Rate;
-use super::entry::Entry;
+use super::entry::{Entry, UNCONFIRMED};
 use super::min_fee::RollingMinimum;
 use super::orphans::{OrphanRefused, Orphans, PeerKey};
 use super::policy::Policy;
@@ -225,7 +225,7 @@ impl Mempool {
         if self.store.by_txid(&ids.txid).is_some() {
             return Err(Refusal::OtherWitness(ids.txid).into());
         }
-        let spent = self.find_coins(transaction, ids, view, context)?;
+        let spent = self.find_coins(transaction, ids, view)?;
         let spend =
             check_spend(context, transaction, ids, &spent, signed).map_err(Rejection::of)?;
         if terms == Terms::Relay {
@@ -245,13 +245,12 @@ impl Mempool {
         transaction: &Transaction,
         ids: &TransactionIds,
         view: &V,
-        context: &SpendContext<'_>,
     ) -> Result<Vec<Coin>, Rejection> {
         let mut coins = Vec::with_capacity(transaction.inputs.len());
         let mut missing = BTreeSet::new();
         for outpoint in &transaction.inputs {
             if let Some(parent) = self.store.by_txid(&outpoint.txid) {
-                let coin = resident_coin(self.store.entry(parent), outpoint, context.height);
+                let coin = resident_coin(self.store.entry(parent), outpoint, UNCONFIRMED);
                 // The parent is known and has no such output: no block will ever change that.
                 let absent = Violation::MissingCoin {
                     outpoint: *outpoint,

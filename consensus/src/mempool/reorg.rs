@@ -180,7 +180,7 @@ impl Mempool {
             let Some(entry) = self.store.get(slot) else {
                 continue;
             };
-            if self.rests_above(entry, fork_height) {
+            if entry.confirmed_height_max() > fork_height {
                 continue;
             }
             let verdict = check_spend(context, &entry.transaction, &entry.ids, &entry.spent, true);
@@ -192,16 +192,13 @@ impl Mempool {
         removed
     }
 
-    /// Whether it spends a confirmed coin that a disconnected block may have created.
-    fn rests_above(&self, entry: &Entry, fork_height: Height) -> bool {
-        entry.confirmed_height_max(|txid| self.store.by_txid(txid).is_some()) > fork_height
-    }
-
     /// Takes out, parents first, every resident that rests on a coin above the fork, and what
     /// depends on it.
     fn take_displaced(&mut self, fork_height: Height) -> Vec<Entry> {
-        let rests = |(slot, entry)| self.rests_above(entry, fork_height).then_some(slot);
-        let roots: Vec<Slot> = self.store.entries().filter_map(rests).collect();
+        let above = |(slot, entry): (Slot, &Entry)| {
+            (entry.confirmed_height_max() > fork_height).then_some(slot)
+        };
+        let roots: Vec<Slot> = self.store.entries().filter_map(above).collect();
         let slots = self.store.with_descendants(roots);
         let places: BTreeMap<TxId, usize> = self
             .store

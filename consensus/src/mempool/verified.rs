@@ -102,6 +102,14 @@ impl VerifiedTx {
         }
     }
 
+    /// The same with another age: it was added at this time, before a restart.
+    pub fn added_at(self, time_added_s: u64) -> VerifiedTx {
+        VerifiedTx {
+            time_added_s,
+            ..self
+        }
+    }
+
     /// The transaction.
     pub fn transaction(&self) -> &Arc<Transaction> {
         &self.transaction

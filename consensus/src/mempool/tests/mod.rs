@@ -4,6 +4,9 @@ pub(crate) mod kit;
 
 mod admission;
 mod flood;
+mod model;
 mod orphanage;
+mod persistence;
 mod reorganisation;
 mod replacement;
+mod selection;
