@@ -65,7 +65,8 @@ pub struct HeadersOutcome {
     pub added: usize,
     /// Headers that were known.
     pub known: usize,
-    /// The last header of the batch that is in the tree.
+    /// The last header of the batch that is in the tree: after a full batch ask on from here, also
+    /// if all of it was known, because our own best header may lie on another branch.
     pub last: Option<BlockId>,
     /// The rule that stopped the batch: the sender's fault unless `is_temporary`.
     pub violation: Option<Violation>,

@@ -97,7 +97,11 @@ impl Mempool {
         });
         reorg.fork_height = reorg.fork_height.min(height.saturating_sub(1));
         for transaction in transactions.iter().rev() {
-            reorg.waiting_bytes += transaction.ids().bytes;
+            let ids = transaction.ids();
+            // A block may be connected and taken off again in one reorganisation, if the next one
+            // of a heavier branch turns out to be invalid.
+            reorg.confirmed.remove(&ids.txid);
+            reorg.waiting_bytes += ids.bytes;
             reorg.waiting.push_front(Arc::new(transaction.clone()));
         }
         // The youngest go first: what depends on them is younger still.
