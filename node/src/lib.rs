@@ -6,6 +6,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod devnet;
 pub mod keystore;
 pub mod metrics;
 pub mod wallet;

@@ -7,7 +7,7 @@ use cairn_protocol::units::Amount;
 
 use super::directory::Wallet;
 use super::error::WalletError;
-use super::node_client::{NodeClient, Utxo};
+use super::node_client::NodeClient;
 
 /// Sums over all addresses of a wallet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +35,7 @@ pub fn balance(wallet: &mut Wallet, node: &NodeClient) -> Result<Balance, Wallet
             let utxos = node.utxos(&entry.address)?;
             sum.immature = utxos
                 .iter()
-                .filter(|utxo| is_immature(utxo))
+                .filter(|utxo| !utxo.mature)
                 .fold(sum.immature, |immature, utxo| plus(immature, utxo.value));
         }
     }
@@ -45,10 +45,6 @@ pub fn balance(wallet: &mut Wallet, node: &NodeClient) -> Result<Balance, Wallet
         }
     })?;
     Ok(sum)
-}
-
-fn is_immature(utxo: &Utxo) -> bool {
-    utxo.height.is_some() && !utxo.is_mature
 }
 
 /// The money cap keeps honest sums far below the limit; a lying node gets the largest number.

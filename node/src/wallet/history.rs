@@ -85,17 +85,17 @@ fn seen(
         let owned = parties.iter().filter(|party| is_own(&party.address));
         owned.map(|party| i128::from(party.value.0)).sum()
     };
+    let height = record.block.map(|block| block.height);
+    let block_time = record.block.map(|block| block.time);
     HistoryEntry {
         txid: record.txid.to_string(),
-        height: record.height,
-        confirmations: record
-            .height
-            .map_or(0, |height| (tip + 1).saturating_sub(height)),
-        time: record.time.or(payment.map(|payment| payment.time)),
+        height,
+        confirmations: height.map_or(0, |height| (tip + 1).saturating_sub(height)),
+        time: block_time.or(payment.map(|payment| payment.time)),
         amount: (ours(&record.outputs) - ours(&record.inputs)).to_string(),
         fee: payment.map(|payment| payment.fee.to_string()),
         to: payment.map(|payment| payment.to.clone()),
-        state: if record.height.is_some() {
+        state: if height.is_some() {
             "confirmed"
         } else {
             "pending"

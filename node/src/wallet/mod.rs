@@ -35,6 +35,6 @@ pub use balance::Balance;
 pub use derivation::{Branch, KeyRing};
 pub use directory::{KeyProtection, Wallet};
 pub use error::WalletError;
-pub use node_client::{ClientError, NodeClient};
+pub use node_client::{ClientError, NodeClient, NodeStatus};
 pub use state::{AddressEntry, Payment, WalletState};
 pub use words::{Words, WordsError};

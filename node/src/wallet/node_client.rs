@@ -72,15 +72,25 @@ impl ClientError {
     }
 }
 
-/// `GET /v1/status`, as far as a wallet needs it.
+/// `GET /v1/status`, as far as wallet and devnet need it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct NodeStatus {
     /// The chain's name.
     pub chain: String,
     /// The chain's identity.
     pub genesis: BlockId,
+    /// This node's id on the swarm.
+    pub peer_id: String,
+    /// The engine of the tip.
+    pub consensus: String,
     /// Height of the tip.
     pub height: Height,
+    /// The tip.
+    pub tip: BlockId,
+    /// Connected peers.
+    pub peers: u64,
+    /// Transactions that wait for a block.
+    pub mempool_transactions: u64,
 }
 
 /// `GET /v1/addresses/{a}`.
@@ -103,7 +113,7 @@ impl AddressSummary {
     }
 }
 
-/// An unspent output.
+/// An unspent output of the chain.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Utxo {
     /// Its transaction.
@@ -113,17 +123,8 @@ pub struct Utxo {
     /// Its value.
     #[serde(deserialize_with = "pebbles")]
     pub value: Amount,
-    /// The block that made it; none while only in the mempool.
-    pub height: Option<Height>,
-    /// Whether a coinbase made it.
-    #[serde(default)]
-    pub is_coinbase: bool,
     /// Whether the next block may spend it.
-    #[serde(default = "yes")]
-    pub is_mature: bool,
-    /// Whether a transaction of the mempool spends it.
-    #[serde(default)]
-    pub spent_in_mempool: bool,
+    pub mature: bool,
 }
 
 impl Utxo {
@@ -136,15 +137,10 @@ impl Utxo {
     }
 }
 
-fn yes() -> bool {
-    true
-}
-
 /// An input or output of a transaction as the node resolves it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Party {
     /// Whose it is, when the lock is a single key.
-    #[serde(default)]
     pub address: Option<String>,
     /// How much.
     #[serde(deserialize_with = "pebbles")]
@@ -156,66 +152,71 @@ pub struct Party {
 pub struct TransactionRecord {
     /// Its id.
     pub txid: TxId,
-    /// The block that holds it; none while only in the mempool.
-    pub height: Option<Height>,
-    /// The block's time, seconds since 1970.
-    #[serde(default)]
-    pub time: Option<u64>,
     /// What it spends.
-    #[serde(default)]
     pub inputs: Vec<Party>,
     /// What it creates.
     pub outputs: Vec<Party>,
+    /// The block that holds it; none while it waits.
+    pub block: Option<Confirmation>,
+}
+
+/// Where a transaction is confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Confirmation {
+    /// Height of the block.
+    pub height: Height,
+    /// Its time, seconds since 1970.
+    pub time: u64,
 }
 
 #[derive(Deserialize)]
 struct UtxoPage {
     utxos: Vec<Utxo>,
-    #[serde(default)]
-    next: Option<String>,
+    next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct TransactionPage {
     transactions: Vec<TransactionRecord>,
-    #[serde(default)]
-    next: Option<String>,
+    next_cursor: Option<String>,
 }
 
-/// `GET /v1/fees`.
+/// `GET /v1/fees`, as far as a wallet needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Fees {
     /// The least rate the mempool takes now.
     #[serde(deserialize_with = "rate")]
-    pub minimum: FeeRate,
+    pub min_fee_rate: FeeRate,
     /// Rates by target.
-    pub estimates: Vec<FeeEstimate>,
+    pub targets: Vec<FeeTarget>,
 }
 
 /// The rate expected to confirm within some blocks.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct FeeEstimate {
+pub struct FeeTarget {
     /// Blocks.
-    pub target: u64,
+    pub blocks: u64,
     /// Pebbles per 1,000 weight.
     #[serde(deserialize_with = "rate")]
     pub fee_rate: FeeRate,
 }
 
 impl Fees {
-    /// The rate for confirmation within `target` blocks: the estimate for the largest target not
-    /// above it, else the most urgent one, never below the minimum.
-    pub fn rate_for(&self, target: u64) -> FeeRate {
-        let by_target: BTreeMap<u64, FeeRate> = self
-            .estimates
+    /// The rate for confirmation within `blocks`: the estimate for the largest target not above
+    /// it, else the most urgent one, never below the minimum.
+    pub fn rate_for(&self, blocks: u64) -> FeeRate {
+        let by_blocks: BTreeMap<u64, FeeRate> = self
+            .targets
             .iter()
-            .map(|estimate| (estimate.target, estimate.fee_rate))
+            .map(|target| (target.blocks, target.fee_rate))
             .collect();
-        let within = by_target
-            .range(..=target)
+        let within = by_blocks
+            .range(..=blocks)
             .next_back()
-            .or(by_target.iter().next());
-        within.map_or(self.minimum, |(_, rate)| (*rate).max(self.minimum))
+            .or(by_blocks.iter().next());
+        within.map_or(self.min_fee_rate, |(_, rate)| {
+            (*rate).max(self.min_fee_rate)
+        })
     }
 }
 
@@ -243,12 +244,17 @@ pub struct NodeClient {
 impl NodeClient {
     /// A client for the node at `url`, such as `http://127.0.0.1:8080`; nothing is sent yet.
     pub fn new(url: &str) -> Self {
+        Self::with_timeout(url, REQUEST_TIMEOUT)
+    }
+
+    /// The same with another deadline for one whole request.
+    pub fn with_timeout(url: &str, timeout: Duration) -> Self {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
             .max_redirects(0)
             .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(REQUEST_TIMEOUT))
+            .timeout_global(Some(timeout))
             .build()
             .new_agent();
         let url = url.trim_end_matches('/');
@@ -279,7 +285,7 @@ impl NodeClient {
     pub fn utxos(&self, address: &str) -> Result<Vec<Utxo>, ClientError> {
         self.pages(
             &format!("/v1/addresses/{address}/utxos"),
-            |page: UtxoPage| (page.utxos, page.next),
+            |page: UtxoPage| (page.utxos, page.next_cursor),
         )
     }
 
@@ -287,7 +293,7 @@ impl NodeClient {
     pub fn transactions(&self, address: &str) -> Result<Vec<TransactionRecord>, ClientError> {
         self.pages(
             &format!("/v1/addresses/{address}/transactions"),
-            |page: TransactionPage| (page.transactions, page.next),
+            |page: TransactionPage| (page.transactions, page.next_cursor),
         )
     }
 
@@ -429,19 +435,7 @@ fn signed_pebbles<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D:
 }
 
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<FeeRate, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Rate {
-        Text(String),
-        Number(u64),
-    }
-    match Rate::deserialize(deserializer)? {
-        Rate::Number(rate) => Ok(FeeRate(rate)),
-        Rate::Text(text) => text
-            .parse()
-            .map(FeeRate)
-            .map_err(|_| D::Error::custom(format!("'{text}' is no rate"))),
-    }
+    pebbles(deserializer).map(|amount| FeeRate(amount.0))
 }
 
 #[cfg(test)]

@@ -44,15 +44,15 @@ fn pages_are_followed_to_the_end() {
     let id = "11".repeat(32);
     let page = |next: &str| {
         format!(
-            r#"{{"utxos": [{{"txid": "{id}", "index": 1, "value": "150000000", "height": 7}}], "next": {next}}}"#
+            r#"{{"utxos": [{{"txid": "{id}", "index": 1, "value": "150000000", "mature": false}}], "next_cursor": {next}}}"#
         )
     };
     let (client, server) = node(vec![(200, page("\"a/b=\"")), (200, page("null"))]);
     let utxos = client.utxos("dcrn1x").unwrap();
     assert_eq!(utxos.len(), 2);
     assert_eq!(
-        (utxos[0].value, utxos[0].height),
-        (Amount(150_000_000), Some(7))
+        (utxos[0].value, utxos[0].mature),
+        (Amount(150_000_000), false)
     );
     assert_eq!(
         server.join().unwrap(),
@@ -118,16 +118,17 @@ fn nobody_there_is_said_with_the_url() {
 
 #[test]
 fn fee_targets_pick_the_nearest_estimate() {
-    let estimate = |target, rate| FeeEstimate {
-        target,
+    let target = |blocks, rate| FeeTarget {
+        blocks,
         fee_rate: FeeRate(rate),
     };
-    let estimates = vec![estimate(2, 5000), estimate(6, 3000), estimate(24, 500)];
+    let targets = vec![target(2, 5000), target(6, 3000), target(24, 500)];
+    let min_fee_rate = FeeRate(1000);
     let fees = Fees {
-        minimum: FeeRate(1000),
-        estimates,
+        min_fee_rate,
+        targets,
     };
-    for (target, rate) in [
+    for (blocks, rate) in [
         (1, 5000),
         (2, 5000),
         (5, 5000),
@@ -135,11 +136,11 @@ fn fee_targets_pick_the_nearest_estimate() {
         (23, 3000),
         (1000, 1000),
     ] {
-        assert_eq!(fees.rate_for(target), FeeRate(rate), "target {target}");
+        assert_eq!(fees.rate_for(blocks), FeeRate(rate), "target {blocks}");
     }
     let none = Fees {
-        minimum: FeeRate(1000),
-        estimates: vec![],
+        min_fee_rate,
+        targets: vec![],
     };
     assert_eq!(none.rate_for(6), FeeRate(1000));
 }

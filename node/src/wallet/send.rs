@@ -120,8 +120,7 @@ fn spendable(wallet: &mut Wallet, node: &NodeClient) -> Result<Vec<WalletCoin>, 
         }
         for utxo in utxos {
             let outpoint = utxo.outpoint();
-            let is_free = utxo.height.is_some() && utxo.is_mature && !utxo.spent_in_mempool;
-            if is_free && !spent.contains(&outpoint.to_string()) {
+            if utxo.mature && !spent.contains(&outpoint.to_string()) {
                 coins.push(WalletCoin {
                     outpoint,
                     value: utxo.value,
@@ -187,7 +186,7 @@ pub fn settle(wallet: &mut Wallet, node: &NodeClient) -> Result<(), WalletError>
     let mut news = Vec::new();
     for (txid, hex) in pending {
         let progress = match node.transaction(&txid)? {
-            Some(record) if record.height.is_some() => PaymentProgress::Confirmed,
+            Some(record) if record.block.is_some() => PaymentProgress::Confirmed,
             Some(_) => PaymentProgress::Sent,
             None => handed_over_again(node, &hex)?,
         };
