@@ -24,7 +24,7 @@ use std::sync::Arc;
 /// One step of the story and the tip after it.
 #[derive(Clone)]
 enum Act {
-    Connect(Block),
+    Connect(Box<Block>),
     Disconnect,
     Flush,
 }
@@ -61,7 +61,7 @@ fn story(length: u64) -> Story {
         );
         let made = block(&params, &state, vec![tx.clone()], 1, salt);
         connect(&mut store, &made).unwrap();
-        acts.push(Act::Connect(made));
+        acts.push(Act::Connect(Box::new(made)));
         note(&store, &mut states);
         if salt % 7 == 6 {
             disconnect(&mut store).unwrap();
@@ -69,7 +69,7 @@ fn story(length: u64) -> Story {
             let state = BlockStore::state(&store).clone();
             let other = block(&params, &state, vec![tx.clone()], 2, 1000 + salt);
             connect(&mut store, &other).unwrap();
-            acts.push(Act::Connect(other));
+            acts.push(Act::Connect(Box::new(other)));
             note(&store, &mut states);
         }
         if salt % 5 == 4 {

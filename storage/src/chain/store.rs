@@ -15,7 +15,7 @@ use super::record;
 use super::rows::{BodyPlace, Flushed, HeaderRow};
 use super::snapshot::{ChainReader, ChainSnapshot, View, header_numbered, read_block, read_undo};
 use crate::error::{Result, StorageError};
-use crate::segment::{Position, SegmentLog, SegmentOptions};
+use crate::segment::{Position, SegmentLog, SegmentOptions, SyncTimes};
 use crate::table::{TableReader, Tables};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::{BlockId, TxId};
@@ -100,6 +100,8 @@ pub struct StoreStats {
     pub flushes: u64,
     /// Headers known.
     pub headers: u64,
+    /// Syncs of the log since the start.
+    pub syncs: SyncTimes,
 }
 
 type FlushThread = JoinHandle<Result<Arc<dyn TableReader>>>;
@@ -231,6 +233,7 @@ impl ChainStore {
             dirty_bytes: bytes,
             flushes: self.flushes,
             headers: self.next_number,
+            syncs: self.log.syncs(),
         })
     }
 
@@ -521,6 +524,33 @@ impl ChainStore {
             base: self.base.clone(),
             log: self.log.reader(),
         });
+    }
+
+    /// Drops bodies and undo data of blocks below `keep_from`, as far as whole segments of the log
+    /// hold nothing newer, and returns how many segments went. Reading such a block then answers
+    /// `Pruned`; the node can no longer serve, verify or export them, nor take the chain back there.
+    ///
+    /// # Errors
+    /// `Misuse` if the tip's own block would go.
+    pub fn prune(&mut self, keep_from: Height) -> Result<u32> {
+        if keep_from > self.state.height {
+            let text = format!(
+                "cannot prune up to {keep_from}: the tip is {}",
+                self.state.height
+            );
+            return Err(StorageError::Misuse(text));
+        }
+        // Records behind the flushed place are needed for a replay.
+        self.flush()?;
+        let mut oldest = self.folded;
+        self.visit_headers(|_, row| {
+            if row.height >= keep_from {
+                let places = [row.body_position(), row.undo_position()];
+                oldest = places.into_iter().flatten().fold(oldest, Position::min);
+            }
+        })?;
+        let result = self.log.prune_before(oldest.segment);
+        self.stop_on_failure(result)
     }
 
     // Flushing.

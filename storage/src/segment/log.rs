@@ -12,6 +12,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{IoContext, Result, StorageError};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// How a log is laid out.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +32,15 @@ impl Default for SegmentOptions {
     }
 }
 
+/// Syncs of a log since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SyncTimes {
+    /// How many.
+    pub count: u64,
+    /// Time they took together.
+    pub total: Duration,
+}
+
 /// An append-only log with one writer. Readers come from [`SegmentLog::reader`].
 #[derive(Debug)]
 pub struct SegmentLog {
@@ -39,6 +49,7 @@ pub struct SegmentLog {
     tail: Arc<dyn DiskFile>,
     end: Position,
     durable: Position,
+    syncs: SyncTimes,
     stopped: Option<String>,
 }
 
@@ -78,6 +89,7 @@ impl SegmentLog {
             tail,
             end,
             durable: end,
+            syncs: SyncTimes::default(),
             stopped: None,
         };
         Ok((log, recovery))
@@ -100,8 +112,11 @@ impl SegmentLog {
             return Ok(());
         }
         let path = self.reader.path(self.end.segment);
+        let start = Instant::now();
         let result = self.tail.sync().at("sync", &path);
         self.stop_on_failure(result)?;
+        self.syncs.count += 1;
+        self.syncs.total += start.elapsed();
         self.durable = self.end;
         Ok(())
     }
@@ -129,6 +144,11 @@ impl SegmentLog {
     /// A reader that may go to other threads.
     pub fn reader(&self) -> SegmentReader {
         self.reader.clone()
+    }
+
+    /// How many syncs of the log there were, and how long they took.
+    pub fn syncs(&self) -> SyncTimes {
+        self.syncs
     }
 
     /// Where the next record will be put.

@@ -60,6 +60,11 @@ pub fn params() -> Arc<ChainParams> {
 
 /// A devnet with `owners` funded owners, each with `each` coins.
 pub fn params_funding(owners: u16, each: u32) -> Arc<ChainParams> {
+    params_funding_with(owners, each, 1_000_000_000)
+}
+
+/// The same with coins of this many pebbles.
+pub fn params_funding_with(owners: u16, each: u32, pebbles: u64) -> Arc<ChainParams> {
     let mut file = builtin::devnet_file();
     file.limits.coinbase_maturity = 1;
     let network = file.network;
@@ -68,7 +73,7 @@ pub fn params_funding(owners: u16, each: u32) -> Arc<ChainParams> {
         .flat_map(|n| (0..each).map(move |_| n))
         .map(|n| cairn_protocol::spec::Funded {
             address: Address::of_key(network, &key(n)).to_string(),
-            amount: Amount(1_000_000_000),
+            amount: Amount(pebbles),
         })
         .collect();
     Arc::new(ChainParams::new(file).unwrap())
