@@ -17,7 +17,9 @@ pub struct Stats {
     pub transactions: usize,
     /// Sum of their weights.
     pub weight: Weight,
-    /// Sum of their encoded sizes is not kept: this is the memory charged for them.
+    /// Sum of their encoded bytes.
+    pub bytes: u64,
+    /// Memory charged for them.
     pub usage_bytes: u64,
     /// The bound of `usage_bytes`.
     pub usage_bytes_max: u64,
@@ -42,6 +44,7 @@ impl Mempool {
         Stats {
             transactions: self.store.count(),
             weight: total.weight,
+            bytes: self.store.bytes(),
             usage_bytes: self.store.usage(),
             usage_bytes_max: self.policy.usage_bytes_max,
             fees: Amount(total.fee),
@@ -128,6 +131,12 @@ impl Mempool {
     /// All residents, best chunk first, parents before children.
     pub fn by_fee_rate(&self) -> impl Iterator<Item = &Entry> {
         self.store.in_order().map(|slot| self.store.entry(slot))
+    }
+
+    /// The wtxids of all residents, ascending: the quick way to match a block's short ids, because
+    /// only those that match need be looked up.
+    pub fn wtxids(&self) -> impl Iterator<Item = &Wtxid> {
+        self.store.wtxids()
     }
 
     /// The residents that a transaction depends on directly.

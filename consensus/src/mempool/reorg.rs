@@ -34,8 +34,6 @@ pub struct Reorg {
     waiting: VecDeque<Arc<Transaction>>,
     /// Their encoded bytes.
     waiting_bytes: u64,
-    /// Transactions of blocks connected since.
-    confirmed: BTreeSet<TxId>,
 }
 
 /// What a new tip did to the pool.
@@ -77,9 +75,6 @@ impl Mempool {
             }
             self.orphans.remove(&wtxid);
             self.orphans.parent_arrived(&txid);
-            if let Some(reorg) = &mut self.reorg {
-                reorg.confirmed.insert(txid);
-            }
         }
         let conflicting = self.store.with_descendants(conflicting);
         let mut removed = self.take_out(&conflicting, &Removal::Conflicted { height });
@@ -156,7 +151,8 @@ impl Mempool {
         for transaction in reorg.waiting {
             let verified = VerifiedTx::vouched(transaction, now_s);
             let txid = verified.ids.txid;
-            if !reorg.confirmed.contains(&txid) && self.readmit(verified, view, context)?.is_ok() {
+            // What the new branch contains again finds its inputs spent.
+            if self.readmit(verified, view, context)?.is_ok() {
                 report.resurrected.push(txid);
             }
         }

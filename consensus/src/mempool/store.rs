@@ -81,6 +81,7 @@ pub struct Store {
     by_time: BTreeSet<(u64, Slot)>,
     queue: BTreeSet<ChunkKey>,
     usage: u64,
+    bytes: u64,
     total: Rate,
 }
 
@@ -93,6 +94,11 @@ impl Store {
     /// Memory charged for all residents.
     pub fn usage(&self) -> u64 {
         self.usage
+    }
+
+    /// Encoded bytes of all residents.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Fees and weight of all residents.
@@ -131,6 +137,11 @@ impl Store {
     /// The resident with a wtxid.
     pub fn by_wtxid(&self, wtxid: &Wtxid) -> Option<Slot> {
         self.by_wtxid.get(wtxid).copied()
+    }
+
+    /// All wtxids, ascending.
+    pub fn wtxids(&self) -> impl Iterator<Item = &Wtxid> {
+        self.by_wtxid.keys()
     }
 
     /// The resident that spends an outpoint.
@@ -221,6 +232,7 @@ impl Store {
         affected.extend(self.clusters_of(entry.children.iter().copied()));
 
         self.usage += entry.usage();
+        self.bytes += entry.ids.bytes;
         self.total = self.total.plus(entry.rate());
         let slot = self.entries.insert(entry);
         let entry = &self.entries[slot];
@@ -294,6 +306,7 @@ impl Store {
             self.by_owner.remove(&(*owner, slot));
         }
         self.usage -= entry.usage();
+        self.bytes -= entry.ids.bytes;
         self.total = self.total.minus(entry.rate());
         entry
     }
@@ -464,9 +477,11 @@ impl Store {
     /// The invariants of the module, checked from scratch.
     pub fn assert_consistent(&self) {
         let all: BTreeSet<Slot> = self.entries.iter().map(|(slot, _)| slot).collect();
-        let (mut usage, mut total, mut spends, mut owners) = (0, Rate::default(), 0, 0);
+        let (mut usage, mut bytes, mut total) = (0, 0, Rate::default());
+        let (mut spends, mut owners) = (0, 0);
         for (slot, entry) in self.entries.iter() {
             usage += entry.usage();
+            bytes += entry.ids.bytes;
             total = total.plus(entry.rate());
             spends += entry.transaction.inputs.len();
             owners += entry.owners.len();
@@ -493,7 +508,7 @@ impl Store {
             assert!(self.clusters[entry.cluster].order.contains(&slot));
             assert_eq!(entry.spent.len(), entry.transaction.inputs.len());
         }
-        assert_eq!((usage, total), (self.usage, self.total));
+        assert_eq!((usage, bytes, total), (self.usage, self.bytes, self.total));
         assert_eq!(
             (self.by_txid.len(), self.by_wtxid.len()),
             (all.len(), all.len())

@@ -48,6 +48,11 @@ fn accepts_and_answers() {
     );
     let stats = world.pool.stats(world.now);
     assert_eq!((stats.transactions, stats.weight), (1, payment.weight()));
+    assert_eq!(stats.bytes, payment.ids().bytes);
+    assert_eq!(
+        world.pool.wtxids().collect::<Vec<_>>(),
+        vec![&payment.wtxid()]
+    );
     assert_eq!(
         refusal(&mut world, &payment),
         Refusal::AlreadyResident(payment.txid())
