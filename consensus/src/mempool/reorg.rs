@@ -92,11 +92,9 @@ impl Mempool {
         });
         reorg.fork_height = reorg.fork_height.min(height.saturating_sub(1));
         for transaction in transactions.iter().rev() {
-            let ids = transaction.ids();
-            // A block may be connected and taken off again in one reorganisation, if the next one
-            // of a heavier branch turns out to be invalid.
-            reorg.confirmed.remove(&ids.txid);
-            reorg.waiting_bytes += ids.bytes;
+            // May wait twice: a block is connected and taken off again in one reorganisation if the
+            // next one of its branch turns out to be invalid. The second return finds a resident.
+            reorg.waiting_bytes += transaction.ids().bytes;
             reorg.waiting.push_front(Arc::new(transaction.clone()));
         }
         // The youngest go first: what depends on them is younger still.

@@ -88,6 +88,23 @@ fn a_transaction_in_both_branches_stays_confirmed() {
     assert!(world.has(&after_a) && world.has(&b) && !world.has(&a));
 }
 
+/// A heavier branch whose second block is invalid: its first one was connected and is taken off again.
+#[test]
+fn a_branch_that_was_tried_and_left_gives_back_everything() {
+    let mut world = World::new(3);
+    let both = spend(coin(0), COIN, 1_000);
+    let tried = spend(coin(1), COIN, 1_000);
+    let after_both = child(&both, 0, 1_000);
+    world.mine(std::slice::from_ref(&both));
+    world.disconnect();
+    world.connect(&[both.clone(), tried.clone(), after_both.clone()]);
+    world.disconnect();
+    let report = world.announce();
+    assert!(report.removed.is_empty());
+    assert_eq!(report.resurrected.len(), 3);
+    assert!(world.has(&both) && world.has(&tried) && world.has(&after_both));
+}
+
 #[test]
 fn a_double_spend_in_the_new_branch_ends_the_old_line() {
     let mut world = World::new(1);
