@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::{devnet, wallet};
 use error::CliResult;
 
 /// A node of a proof-of-work ledger with SQL over it: run one, run a private network, ask, mine.
@@ -31,6 +32,10 @@ pub struct Cli {
 pub enum Command {
     /// Run a node
     Node(Box<node::NodeArgs>),
+    /// Run a private network of nodes on this machine
+    Devnet(Box<devnet::command::DevnetArgs>),
+    /// Receive, hold and send money
+    Wallet(wallet::command::WalletArgs),
     /// Bond, delegate and vote
     Validator(absent::AnyArgs),
     /// Check another implementation against the specification
@@ -65,6 +70,8 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> CliResult {
     match command {
         Command::Node(args) => node::run(&args),
+        Command::Devnet(args) => devnet::command::run(*args),
+        Command::Wallet(args) => wallet::command::run(args),
         Command::Validator(args) => {
             absent::refuse("validator", "the validator (PBFT, PoS, DPoS)", &args)
         }

@@ -1,7 +1,6 @@
 //! `cairn devnet`: the command line.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
@@ -13,7 +12,8 @@ use super::layout::Layout;
 use super::ports::PortBase;
 use super::start::Order;
 use super::supervisor;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::output;
 
 /// More nodes than this on one machine are a mistake; each takes some 60 MB and a miner.
 const NODES_MAX: u16 = 64;
@@ -119,30 +119,24 @@ fn parse_block_time(text: &str) -> Result<u64, String> {
 }
 
 /// Runs a devnet, or one command on a running one.
-pub fn run(args: DevnetArgs) -> ExitCode {
-    match dispatch(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            error.exit_code()
-        }
-    }
-}
-
-fn dispatch(args: DevnetArgs) -> Result<(), CliError> {
+///
+/// # Errors
+/// Exit code 2 for wrong usage, 1 when a devnet does not start or not do as asked.
+pub fn run(args: DevnetArgs) -> CliResult {
     let failed = |error: DevnetError| CliError::from(&error);
     let layout = Layout::new(&args.data_dir).map_err(failed)?;
-    match args.command.clone() {
-        Some(command) => act(&layout, command, args.json).map_err(failed),
-        None => {
-            check_engine(args.consensus)?;
-            let order = order(args);
-            supervisor::run(layout, order).map_err(failed)
-        }
+    let Some(command) = args.command.clone() else {
+        check_engine(args.consensus)?;
+        return supervisor::run(layout, order(args)).map_err(failed);
+    };
+    let answer = act(&layout, &command).map_err(failed)?;
+    if args.json {
+        return output::json(&answer);
     }
+    output::line(told(&command, &answer, layout.root()))
 }
 
-fn check_engine(consensus: Option<ConsensusName>) -> Result<(), CliError> {
+fn check_engine(consensus: Option<ConsensusName>) -> CliResult {
     let missing = match consensus {
         None | Some(ConsensusName::Pow) => return Ok(()),
         Some(ConsensusName::Pbft) => "the PBFT engine (--consensus pbft)",
@@ -173,29 +167,28 @@ fn order(args: DevnetArgs) -> Order {
     }
 }
 
-fn act(layout: &Layout, command: DevnetCommand, is_json: bool) -> Result<(), DevnetError> {
-    let request = match &command {
+fn act(layout: &Layout, command: &DevnetCommand) -> Result<Value, DevnetError> {
+    let request = match command {
         DevnetCommand::Stop => Request::Stop,
         DevnetCommand::Status => Request::Status,
         DevnetCommand::AddNode => Request::AddNode,
         DevnetCommand::StartNode { name } => Request::StartNode { name: name.clone() },
     };
-    let answer = control::call(layout, &request)?;
-    let text = match command {
-        _ if is_json => format!("{answer:#}"),
-        DevnetCommand::Stop => format!("stopped the devnet in {}", layout.root().display()),
-        DevnetCommand::Status => status_text(&answer, layout.root()),
+    control::call(layout, &request)
+}
+
+fn told(command: &DevnetCommand, answer: &Value, root: &Path) -> String {
+    match command {
+        DevnetCommand::Stop => format!("stopped the devnet in {}", root.display()),
+        DevnetCommand::Status => status_text(answer, root),
         DevnetCommand::AddNode | DevnetCommand::StartNode { .. } => {
             format!(
                 "{} is up: http://{}/",
-                field(&answer, "name"),
-                field(&answer, "api")
+                field(answer, "name"),
+                field(answer, "api")
             )
         }
-    };
-    use std::io::Write;
-    let _ = writeln!(std::io::stdout(), "{text}");
-    Ok(())
+    }
 }
 
 fn status_text(answer: &Value, root: &Path) -> String {

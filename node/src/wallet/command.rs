@@ -5,7 +5,6 @@
 
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use cairn_protocol::address::{Address, Network};
 use cairn_protocol::units::{Amount, FeeRate};
@@ -23,7 +22,8 @@ use super::history::{HistoryEntry, history};
 use super::node_client::NodeClient;
 use super::send::{FeeChoice, send, settle};
 use super::words::Words;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, CliResult};
+use crate::cli::output;
 use crate::keystore::PasswordSource;
 
 /// Blocks within which a payment should confirm unless told otherwise.
@@ -136,25 +136,19 @@ pub enum WalletCommand {
 }
 
 /// Runs one wallet command and prints its outcome.
-pub fn run(args: WalletArgs) -> ExitCode {
+///
+/// # Errors
+/// Exit code 2 for a wrong address or amount, 1 for everything that fails.
+pub fn run(args: WalletArgs) -> CliResult {
     // No core dump and no debugger of another process may show keys; not worth failing for.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let is_json = args.json;
-    match answer(args) {
-        Ok(outcome) => {
-            let text = if is_json {
-                format!("{:#}", outcome.json)
-            } else {
-                outcome.text
-            };
-            print_line(text.trim_end())
-        }
-        Err(error) => {
-            let error = CliError::from(&error);
-            eprintln!("{error}");
-            error.exit_code()
-        }
+    let outcome = answer(args).map_err(|error| CliError::from(&error))?;
+    if is_json {
+        output::json(&outcome.json)
+    } else {
+        output::line(outcome.text.trim_end())
     }
 }
 
@@ -164,15 +158,6 @@ impl From<&WalletError> for CliError {
             return Self::usage(error).next("cairn wallet --help");
         }
         Self::failed(error)
-    }
-}
-
-/// A reader that has gone (`| head -1`) is no failure.
-fn print_line(text: &str) -> ExitCode {
-    use std::io::Write;
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
     }
 }
 

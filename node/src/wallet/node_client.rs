@@ -16,6 +16,9 @@ use serde::{Deserialize, Deserializer};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One whole request: a busy node may queue it, a dead one must not hold the wallet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Coins and transactions asked for at once.
+const UTXOS_PAGE: usize = 1000;
+const TRANSACTIONS_PAGE: usize = 100;
 /// Pages followed for one address: at 100 a page and more this is far beyond any wallet.
 const PAGES_MAX: usize = 10_000;
 /// Bytes of one answer.
@@ -284,7 +287,7 @@ impl NodeClient {
     /// All unspent outputs of an address.
     pub fn utxos(&self, address: &str) -> Result<Vec<Utxo>, ClientError> {
         self.pages(
-            &format!("/v1/addresses/{address}/utxos"),
+            &format!("/v1/addresses/{address}/utxos?limit={UTXOS_PAGE}"),
             |page: UtxoPage| (page.utxos, page.next_cursor),
         )
     }
@@ -292,7 +295,7 @@ impl NodeClient {
     /// All transactions of an address.
     pub fn transactions(&self, address: &str) -> Result<Vec<TransactionRecord>, ClientError> {
         self.pages(
-            &format!("/v1/addresses/{address}/transactions"),
+            &format!("/v1/addresses/{address}/transactions?limit={TRANSACTIONS_PAGE}"),
             |page: TransactionPage| (page.transactions, page.next_cursor),
         )
     }
@@ -351,7 +354,7 @@ impl NodeClient {
             let (items, next) = split(self.get(&format!("{path}{query}"))?);
             all.extend(items);
             match next {
-                Some(cursor) => query = format!("?cursor={}", percent_encoded(&cursor)),
+                Some(cursor) => query = format!("&cursor={}", percent_encoded(&cursor)),
                 None => return Ok(all),
             }
         }

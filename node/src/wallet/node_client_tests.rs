@@ -57,8 +57,8 @@ fn pages_are_followed_to_the_end() {
     assert_eq!(
         server.join().unwrap(),
         [
-            "GET /v1/addresses/dcrn1x/utxos HTTP/1.1",
-            "GET /v1/addresses/dcrn1x/utxos?cursor=a%2Fb%3D HTTP/1.1"
+            "GET /v1/addresses/dcrn1x/utxos?limit=1000 HTTP/1.1",
+            "GET /v1/addresses/dcrn1x/utxos?limit=1000&cursor=a%2Fb%3D HTTP/1.1"
         ]
     );
 }
