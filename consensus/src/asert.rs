@@ -1,11 +1,13 @@
-//! ASERT retarget: the target of a block as a pure function of one anchor and of its parent's height and time.
+//! ASERT retarget: the target of a block as a pure function of one anchor and of its parent's
+//! height and time.
 //!
-//! The arithmetic is aserti3-2d: `target = anchor_target * 2^((elapsed - spacing * blocks) / half_life)` in integers,
-//! with 2^x for 0 ≤ x < 1 as a cubic in 16-bit fixed point. Each step's rounding is part of the rule: the division of
-//! the exponent truncates toward zero, the split into shifts and fraction floors.
+//! The arithmetic is aserti3-2d: `target = anchor_target * 2^((elapsed - spacing * blocks) /
+//! half_life)` in integers, with 2^x for 0 ≤ x < 1 as a cubic in 16-bit fixed point. Each step's
+//! rounding is part of the rule: the division of the exponent truncates toward zero, the split into
+//! shifts and fraction floors.
 //!
-//! Invariant: the result is in `1..=limit` for every input; no input overflows or panics (all products are taken in
-//! 512 bits, the exponent in 128).
+//! Invariant: the result is in `1..=limit` for every input; no input overflows or panics (all
+//! products are taken in 512 bits, the exponent in 128).
 //!
 //! Rule: `spec/06-proof-of-work.md#retarget`.
 
@@ -40,11 +42,12 @@ pub struct Pace {
 
 /// Target of the block that follows the block at `height` with `time`.
 ///
-/// `height` is at least the anchor's; the anchor block's own target is `anchor.target` and is not computed here.
+/// `height` is at least the anchor's; the anchor block's own target is `anchor.target` and is not
+/// computed here.
 ///
 /// # Panics
-/// If `height < anchor.height`, the limit is zero or the half-life is zero: the specification of the chain excludes
-/// all three, so that such a call is a bug of the caller.
+/// If `height < anchor.height`, the limit is zero or the half-life is zero: the specification of
+/// the chain excludes all three, so that such a call is a bug of the caller.
 #[must_use]
 pub fn next_target(anchor: &Anchor, pace: &Pace, height: u64, time: u32) -> U256 {
     assert!(
@@ -87,7 +90,8 @@ fn scale(target: U256, exponent: i128, limit: U256) -> U256 {
     U256::from(bounded)
 }
 
-/// 2^(fraction / 2^16) in 16-bit fixed point, for a fraction below 2^16: the cubic of aserti3-2d, error below 0.013 %.
+/// 2^(fraction / 2^16) in 16-bit fixed point, for a fraction below 2^16: the cubic of aserti3-2d,
+/// error below 0.013 %.
 fn power_of_two(fraction: u64) -> u64 {
     const LINEAR: u128 = 195_766_423_245_049;
     const SQUARE: u128 = 971_821_376;
@@ -138,7 +142,8 @@ mod tests {
 
     #[test]
     fn division_truncates_toward_zero() {
-        // A slip of -1 s is -65,536 / 172,800 = -0.38 units of the exponent: zero when truncated, -1 when floored.
+        // A slip of -1 s is -65,536 / 172,800 = -0.38 units of the exponent: zero when truncated,
+        // -1 when floored.
         let target = U256::from(1) << 200;
         assert_eq!(next_target(&anchor(target), &PACE, 10, 6_000 - 1), target);
         assert_eq!(next_target(&anchor(target), &PACE, 10, 6_000 - 2), target);

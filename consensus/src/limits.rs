@@ -23,16 +23,20 @@ pub const HELD_PER_SOURCE_MAX: usize = 2;
 /// How far bodies may be stored ahead of the connected tip: twice the sync window of 16 batches.
 pub const BODIES_AHEAD_MAX: Height = 32 * BLOCKS_REQUEST_MAX as Height;
 
-/// How deep below the tip a body off the best header chain is still stored: a day of 5-minute blocks.
+/// How deep below the tip a body off the best header chain is still stored: a day of 5-minute
+/// blocks.
 pub const SIDE_BODY_DEPTH_MAX: Height = 288;
 
-/// How far headers may lead the connected tip: 26 MB of tree entries; sync continues as bodies connect.
+/// How far headers may lead the connected tip: 26 MB of tree entries; sync continues as bodies
+/// connect.
 pub const HEADERS_AHEAD_MAX: Height = 200_000;
 
-/// Header-only and dead entries off the best header chain: 13 MB. Above it the weakest half is forgotten.
+/// Header-only and dead entries off the best header chain: 13 MB. Above it the weakest half is
+/// forgotten.
 pub const SIDE_HEADERS_MAX: usize = 100_000;
 
-/// Bytes of checked blocks kept until they connect: enough for a sync that keeps up, or four of the largest.
+/// Bytes of checked blocks kept until they connect: enough for a sync that keeps up, or four of the
+/// largest.
 pub const CHECKED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Senders of stored blocks remembered until their blocks are judged: more than bodies ever wait.

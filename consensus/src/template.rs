@@ -1,7 +1,8 @@
 //! Block templates for proof of work: a whole block but for its nonce.
 //!
-//! Invariant: a solved template passes every rule of headers and blocks on the tip it was made for, if the chosen
-//! transactions are valid there in their order; a caller who chose wrongly loses a block, nothing else.
+//! Invariant: a solved template passes every rule of headers and blocks on the tip it was made for,
+//! if the chosen transactions are valid there in their order; a caller who chose wrongly loses a
+//! block, nothing else.
 //!
 //! Rules: `spec/05-blocks-and-state.md#block`, `spec/06-proof-of-work.md#time`.
 
@@ -177,7 +178,8 @@ fn extension(
     }
 }
 
-/// A coinbase of one output, or of none if there is nothing to claim: a coin of value 0 breaks a rule.
+/// A coinbase of one output, or of none if there is nothing to claim: a coin of value 0 breaks a
+/// rule.
 fn coinbase(height: Height, reward: Amount, lock: &Lock) -> Coinbase {
     let output = Output {
         value: reward,

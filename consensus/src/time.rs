@@ -1,11 +1,14 @@
-//! The bound on the future, and the time of a new block. (The median of the last eleven is `cairn_protocol::state::median`.)
+//! The bound on the future, and the time of a new block. (The median of the last eleven is
+//! `cairn_protocol::state::median`.)
 //!
-//! Invariant: our own clock decides nothing that lasts. The verdict of the bound is *held*, never *invalid*: two nodes
-//! whose clocks differ may disagree on when a block may be taken, not on whether it is valid.
+//! Invariant: our own clock decides nothing that lasts. The verdict of the bound is *held*, never
+//! *invalid*: two nodes whose clocks differ may disagree on when a block may be taken, not on
+//! whether it is valid.
 //!
 //! Rule: `spec/06-proof-of-work.md#time`.
 
-/// Whether a block of this time must wait: its time is more than `max_future_s` ahead of the node's clock.
+/// Whether a block of this time must wait: its time is more than `max_future_s` ahead of the node's
+/// clock.
 #[must_use]
 pub fn is_too_far_ahead(time: u32, now: u32, max_future_s: u32) -> bool {
     time > now.saturating_add(max_future_s)

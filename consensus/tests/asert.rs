@@ -1,5 +1,6 @@
-//! The retarget against vectors: our own (`asert/vectors.txt`, generated with unbounded integers by `asert/generate.py`)
-//! always, and the public aserti3-2d runs when they lie beside the project (`../shared/vectors/asert`).
+//! The retarget against vectors: our own (`asert/vectors.txt`, generated with unbounded integers by
+//! `asert/generate.py`) always, and the public aserti3-2d runs when they lie beside the project
+//! (`../shared/vectors/asert`).
 //!
 //! Rule: `spec/06-proof-of-work.md#retarget`.
 

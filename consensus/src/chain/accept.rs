@@ -1,7 +1,8 @@
 //! Taking in headers and blocks: everything that can be judged without coins.
 //!
-//! Invariants: one hash shows the work before anything else is done or kept; headers live in bounded memory until their
-//! body comes; a body that does not belong to its header is its sender's fault and marks nothing.
+//! Invariants: one hash shows the work before anything else is done or kept; headers live in
+//! bounded memory until their body comes; a body that does not belong to its header is its sender's
+//! fault and marks nothing.
 
 use std::sync::Arc;
 
@@ -101,8 +102,8 @@ pub enum BlockOutcome {
 }
 
 impl<S: BlockStore> Chain<S> {
-    /// Takes in a batch of records, each the child of the one before. Stops at the first that is not good; those before
-    /// it stay.
+    /// Takes in a batch of records, each the child of the one before. Stops at the first that is
+    /// not good; those before it stay.
     ///
     /// # Errors
     /// A fault of the store.
@@ -196,7 +197,8 @@ impl<S: BlockStore> Chain<S> {
         Ok(BlockOutcome::Stored { orphans })
     }
 
-    /// Takes in the held blocks whose time has come; returns how each ended. Call it when the clock moves on.
+    /// Takes in the held blocks whose time has come; returns how each ended. Call it when the clock
+    /// moves on.
     ///
     /// # Errors
     /// A fault of the store.

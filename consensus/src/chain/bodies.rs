@@ -1,6 +1,8 @@
-//! Checked blocks between their arrival and their connection, so that a body is decoded and hashed once.
+//! Checked blocks between their arrival and their connection, so that a body is decoded and hashed
+//! once.
 //!
-//! Invariant: bounded by bytes; what does not fit is read from the store again, so that losing an entry costs time only.
+//! Invariant: bounded by bytes; what does not fit is read from the store again, so that losing an
+//! entry costs time only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

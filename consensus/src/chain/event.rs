@@ -1,7 +1,7 @@
 //! What a move of the tip tells the rest of the node: mempool, wallet, API, relay, scoring.
 //!
-//! Invariant: events come in the order of the moves; connected and disconnected blocks alternate with the store's steps,
-//! one event each.
+//! Invariant: events come in the order of the moves; connected and disconnected blocks alternate
+//! with the store's steps, one event each.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use super::Source;
 pub enum ChainEvent {
     /// The tip moved up by this block.
     Connected(ConnectedBlock),
-    /// The tip moved down: this block is no longer on the chain. Its transactions may go back to the mempool.
+    /// The tip moved down: this block is no longer on the chain. Its transactions may go back to
+    /// the mempool.
     Disconnected(DisconnectedBlock),
     /// A block broke a rule when it was to be connected.
     Invalid(InvalidBlock),
@@ -69,8 +70,8 @@ pub struct InvalidBlock {
     pub descendants: Vec<BlockId>,
 }
 
-/// The tip before and after a sequence of moves. Both are equal if a heavier branch turned out to be
-/// invalid after blocks had been disconnected for it.
+/// The tip before and after a sequence of moves. Both are equal if a heavier branch turned out to
+/// be invalid after blocks had been disconnected for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TipChange {
     /// The tip before.

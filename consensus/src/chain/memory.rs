@@ -1,4 +1,5 @@
-//! A block store in memory: for simulation and tests, and the plainest statement of what a store promises.
+//! A block store in memory: for simulation and tests, and the plainest statement of what a store
+//! promises.
 //!
 //! Invariant: coins are exactly those of the connected chain.
 

@@ -6,14 +6,15 @@
 //!   release_held ───┘                        └─ disconnect (undo data of the store)
 //! ```
 //!
-//! `accept_*` only take in: they judge what can be judged without coins and store it. [`Chain::step`] moves the connected
-//! tip by one block toward the best branch whose bodies are there; between two steps the store is at a consistent tip, so
-//! that a caller may stop, crash and go on anywhere.
+//! `accept_*` only take in: they judge what can be judged without coins and store it.
+//! [`Chain::step`] moves the connected tip by one block toward the best branch whose bodies are
+//! there; between two steps the store is at a consistent tip, so that a caller may stop, crash and
+//! go on anywhere.
 //!
-//! Invariants: after [`Chain::advance`] the tip is the best valid branch with all bodies; a block that broke a rule is
-//! invalid with its descendants, its sender is named in the event, and a body that merely does not belong to its header
-//! marks nothing; nothing below the floor is disconnected. Time is an input; the clock, the disk and the network belong
-//! to the caller.
+//! Invariants: after [`Chain::advance`] the tip is the best valid branch with all bodies; a block
+//! that broke a rule is invalid with its descendants, its sender is named in the event, and a body
+//! that merely does not belong to its header marks nothing; nothing below the floor is
+//! disconnected. Time is an input; the clock, the disk and the network belong to the caller.
 //!
 //! Rules: `spec/06-proof-of-work.md#fork-choice`, `spec/08-sync.md`.
 

@@ -1,7 +1,8 @@
 //! Start: the header tree from what the store knows.
 //!
-//! Invariant: after `open` the connected path ends at the store's tip, and `advance` goes on from there as if the process
-//! had never stopped. The store's own headers are not judged again; `cairn chain verify` does that.
+//! Invariant: after `open` the connected path ends at the store's tip, and `advance` goes on from
+//! there as if the process had never stopped. The store's own headers are not judged again; `cairn
+//! chain verify` does that.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ impl<S: BlockStore> Chain<S> {
     fn load_headers(&mut self) -> Result<(), Fault> {
         let mut stored = Vec::new();
         self.store.headers(&mut |header| stored.push(header))?;
-        // A body may have been stored before its parent's. The sort is stable: of equals the first to arrive stays first.
+        // A body may have been stored before its parent's. The sort is stable: of equals the first
+        // to arrive stays first.
         stored.sort_by_key(|header| header.height);
         for header in &stored {
             self.load_header(header)?;

@@ -39,7 +39,8 @@ impl<S: BlockStore> Chain<S> {
         &self.store
     }
 
-    /// The store, for upkeep such as a flush. Moving its tip past the chain is a bug that the next step reports.
+    /// The store, for upkeep such as a flush. Moving its tip past the chain is a bug that the next
+    /// step reports.
     pub fn store_mut(&mut self) -> &mut S {
         &mut self.store
     }
@@ -126,8 +127,8 @@ impl<S: BlockStore> Chain<S> {
         locator(&self.tree, self.tree.best_header())
     }
 
-    /// Ids of the connected chain that follow the first id of `locator` on it: at most `max`, up to `stop` if it is on
-    /// the chain (zero: no stop). The records are the store's.
+    /// Ids of the connected chain that follow the first id of `locator` on it: at most `max`, up to
+    /// `stop` if it is on the chain (zero: no stop). The records are the store's.
     #[must_use]
     pub fn ids_after(&self, locator: &[BlockId], stop: &BlockId, max: usize) -> Vec<BlockId> {
         let Some((first, last)) = range_after(&self.tree, &self.connected, locator, stop, max)
@@ -142,33 +143,52 @@ impl<S: BlockStore> Chain<S> {
         (first..=last).map(id_at).collect()
     }
 
-    /// Bodies to ask for: along the best header chain from the lowest missing one, at most `max`, within reach of the
-    /// connected tip.
+    /// Bodies to ask for: along the best header chain from the lowest missing one, at most `max`,
+    /// within reach of the connected tip.
     #[must_use]
     pub fn missing_bodies(&self, max: usize) -> Vec<(Height, BlockId)> {
-        let best = self.tree.best_header();
-        let fork = self.tree.fork_point(self.connected.tip(), best);
+        self.missing_toward(self.tree.best_header(), max)
+    }
+
+    /// The same along the branch of one header, such as the best that a peer has shown: a peer that
+    /// keeps the bodies of a heavier branch to itself does not stop the others. Nothing if the
+    /// header is unknown, dead or not above the connected tip in work.
+    #[must_use]
+    pub fn missing_bodies_toward(&self, id: &BlockId, max: usize) -> Vec<(Height, BlockId)> {
+        let tip = self.tree.entry(self.connected.tip()).score;
+        let is_worth_it = |index: &Index| {
+            let entry = self.tree.entry(*index);
+            entry.score > tip && !matches!(entry.status, Status::Invalid | Status::Abandoned)
+        };
+        let goal = self.tree.find(id).filter(is_worth_it);
+        goal.map_or_else(Vec::new, |goal| self.missing_toward(goal, max))
+    }
+
+    fn missing_toward(&self, goal: Index, max: usize) -> Vec<(Height, BlockId)> {
+        let fork = self.tree.fork_point(self.connected.tip(), goal);
         let first = self.tree.entry(fork).height + 1;
-        let last = self
-            .tree
-            .entry(best)
-            .height
-            .min(self.connected.height().saturating_add(BODIES_AHEAD_MAX));
-        let entries = (first..=last).filter_map(|height| self.tree.on_best_header_chain(height));
-        let missing = entries
+        let reach = self.connected.height().saturating_add(BODIES_AHEAD_MAX);
+        let last = self.tree.entry(goal).height.min(reach);
+        let on_best = goal == self.tree.best_header();
+        let at = |height| match on_best {
+            true => self.tree.on_best_header_chain(height),
+            false => self.tree.ancestor(goal, height),
+        };
+        (first..=last)
+            .filter_map(at)
             .map(|index| self.tree.entry(index))
-            .filter(|entry| entry.status == Status::HeaderOnly);
-        missing
+            .filter(|entry| entry.status == Status::HeaderOnly)
             .take(max)
             .map(|entry| (entry.height, entry.id))
             .collect()
     }
 
-    /// Makes a connected block the floor: it and its ancestors are never reorganised again. Returns whether it moved.
+    /// Makes a connected block the floor: it and its ancestors are never reorganised again. Returns
+    /// whether it moved.
     ///
     /// # Errors
-    /// A fault of the store, or a block that is not on the connected chain above the present floor: two final histories
-    /// are beyond what a node may resolve by itself.
+    /// A fault of the store, or a block that is not on the connected chain above the present floor:
+    /// two final histories are beyond what a node may resolve by itself.
     pub fn finalize(&mut self, id: &BlockId) -> Result<bool, Fault> {
         let on_chain = self
             .tree

@@ -1,8 +1,8 @@
 //! Moving the connected tip, one block at a time, toward the best candidate.
 //!
-//! Invariant: each step is one atomic change of the store; a step that finds a block invalid changes no coins, marks the
-//! branch and lets the next step choose again, so that a branch of more work with a bad block costs its own connection
-//! and leaves the old tip in place.
+//! Invariant: each step is one atomic change of the store; a step that finds a block invalid
+//! changes no coins, marks the branch and lets the next step choose again, so that a branch of more
+//! work with a bad block costs its own connection and leaves the old tip in place.
 //!
 //! Rule: `spec/06-proof-of-work.md#fork-choice`.
 
@@ -21,7 +21,8 @@ use crate::nakamoto::Index;
 
 impl<S: BlockStore> Chain<S> {
     /// Moves the tip until it is the best valid branch with all bodies. If a block was connected or
-    /// disconnected, the last event is `TipChanged`, also when the moves led back to where they began.
+    /// disconnected, the last event is `TipChanged`, also when the moves led back to where they
+    /// began.
     ///
     /// # Errors
     /// A fault of the store; `events` holds what happened before it.
@@ -52,7 +53,8 @@ impl<S: BlockStore> Chain<S> {
         Ok(())
     }
 
-    /// Takes one step: disconnects the tip, or connects or condemns the block after it. `false` if the tip is the best.
+    /// Takes one step: disconnects the tip, or connects or condemns the block after it. `false` if
+    /// the tip is the best.
     ///
     /// # Errors
     /// A fault of the store.

@@ -1,6 +1,7 @@
 //! Blocks from the future: valid but for our clock, kept until it comes.
 //!
-//! Invariant: bounded by number and per source; what is held longest into the future goes first when room is needed.
+//! Invariant: bounded by number and per source; what is held longest into the future goes first
+//! when room is needed.
 //!
 //! Rule: HDR-08, `spec/06-proof-of-work.md#time`; attack row H04.
 
@@ -20,7 +21,8 @@ pub struct HeldBlocks {
 }
 
 impl HeldBlocks {
-    /// Holds a block until `from`, the first time at which it is not too far ahead. Returns whether it was kept.
+    /// Holds a block until `from`, the first time at which it is not too far ahead. Returns whether
+    /// it was kept.
     pub fn insert(&mut self, from: u32, id: BlockId, block: Block, source: Source) -> bool {
         let of_source = self
             .blocks

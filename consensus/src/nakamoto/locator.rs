@@ -29,8 +29,8 @@ pub fn locator(tree: &HeaderTree, tip: Index) -> Vec<BlockId> {
     ids
 }
 
-/// Heights `(first, last)` of `path` that follow the first id of `locator` that lies on it: at most `max`, up to and
-/// including `stop` if that is on the path. `None` if nothing follows.
+/// Heights `(first, last)` of `path` that follow the first id of `locator` that lies on it: at most
+/// `max`, up to and including `stop` if that is on the path. `None` if nothing follows.
 #[must_use]
 pub fn range_after(
     tree: &HeaderTree,

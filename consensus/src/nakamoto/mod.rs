@@ -16,6 +16,8 @@ mod orphans;
 mod path;
 mod rules;
 mod shed;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use held::HeldBlocks;

@@ -1,8 +1,9 @@
 //! Blocks whose parent is unknown, kept for a short while in bounded memory.
 //!
-//! Each block showed its own work before it comes here. The pool is bounded by bytes, each source by a number of blocks,
-//! each block by a time to live; what is evicted is drawn by a keyed hash of the id, so that a sender who does not know
-//! the key cannot choose the victims, and two runs with one key evict the same.
+//! Each block showed its own work before it comes here. The pool is bounded by bytes, each source
+//! by a number of blocks, each block by a time to live; what is evicted is drawn by a keyed hash of
+//! the id, so that a sender who does not know the key cannot choose the victims, and two runs with
+//! one key evict the same.
 //!
 //! Invariant: the three indexes hold the same ids; their bytes are counted exactly.
 //!

@@ -1,6 +1,7 @@
 //! A chain as an array: the entry at each height from genesis to one tip.
 //!
-//! Invariant: `at(h)` is the tip's ancestor at height h; moving the tip costs the entries that change.
+//! Invariant: `at(h)` is the tip's ancestor at height h; moving the tip costs the entries that
+//! change.
 
 use cairn_protocol::units::Height;
 

@@ -1,10 +1,11 @@
 //! Rules of proof-of-work headers: what a header record is judged by before its body is asked for.
 //!
-//! Order: what is dear for the sender comes before what is dear for us. First the digest against the header's own bits
-//! (one hash), then the parent, then what ancestors say of bits and time, last the record's binding (three hashes).
+//! Order: what is dear for the sender comes before what is dear for us. First the digest against
+//! the header's own bits (one hash), then the parent, then what ancestors say of bits and time,
+//! last the record's binding (three hashes).
 //!
-//! Invariant: a verdict depends on the record and its ancestors alone, except HDR-08, which depends on our clock and is
-//! never remembered.
+//! Invariant: a verdict depends on the record and its ancestors alone, except HDR-08, which depends
+//! on our clock and is never remembered.
 //!
 //! Rules: HDR-01 … HDR-12 of `spec/06-proof-of-work.md#headers`, EXT-01 … EXT-08 of
 //! `spec/05-blocks-and-state.md#extension`.
@@ -25,7 +26,8 @@ use super::tree::{HeaderTree, Index};
 use crate::asert::{self, Anchor, Pace};
 use crate::time::is_too_far_ahead;
 
-/// Rules that need nothing but the header (HDR-01, HDR-03, HDR-04, HDR-06). Returns the work it stands for.
+/// Rules that need nothing but the header (HDR-01, HDR-03, HDR-04, HDR-06). Returns the work it
+/// stands for.
 ///
 /// # Errors
 /// The first rule that the header breaks.
@@ -71,7 +73,8 @@ pub fn check_context(
     Ok(())
 }
 
-/// Bits of the block after `parent`: the era's first block has the entry's own, later ones follow the retarget.
+/// Bits of the block after `parent`: the era's first block has the entry's own, later ones follow
+/// the retarget.
 #[must_use]
 pub fn expected_bits(params: &ChainParams, tree: &HeaderTree, parent: Index) -> Bits {
     let entry = tree.entry(parent);

@@ -1,7 +1,8 @@
 //! Forgetting: how the header tree stays bounded when strangers send side branches.
 //!
-//! Kept always: the best header chain, every entry whose body is stored, and their ancestors. Of the rest the branches
-//! with most work stay, up to half the bound, and the newest invalid blocks whose parent is good.
+//! Kept always: the best header chain, every entry whose body is stored, and their ancestors. Of
+//! the rest the branches with most work stay, up to half the bound, and the newest invalid blocks
+//! whose parent is good.
 //!
 //! Invariant: what is kept is closed under parents, and parents stay before children.
 
@@ -41,12 +42,14 @@ impl Keep {
 }
 
 impl HeaderTree {
-    /// Forgets side branches if more than `side_max` entries are neither on the best header chain nor have a body.
-    /// All indexes handed out before are void then, and lead to the new ones through the result.
+    /// Forgets side branches if more than `side_max` entries are neither on the best header chain
+    /// nor have a body. All indexes handed out before are void then, and lead to the new ones
+    /// through the result.
     pub fn shed(&mut self, side_max: usize) -> Option<Remap> {
         let best_height =
             usize::try_from(self.entry(self.best_header()).height).unwrap_or(usize::MAX);
-        // Cheap first: entries that are certainly on the best header chain or have a body are not counted one by one.
+        // Cheap first: entries that are certainly on the best header chain or have a body are not
+        // counted one by one.
         if self.len() <= best_height.saturating_add(side_max) {
             return None;
         }

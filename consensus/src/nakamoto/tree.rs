@@ -1,15 +1,17 @@
-//! The header tree: every header that passed its rules, its total work, its status, and which branch is best.
+//! The header tree: every header that passed its rules, its total work, its status, and which
+//! branch is best.
 //!
-//! Entries live in one vector, parents always before their children; a skip pointer per entry makes any ancestor
-//! reachable in a logarithmic number of steps.
+//! Entries live in one vector, parents always before their children; a skip pointer per entry makes
+//! any ancestor reachable in a logarithmic number of steps.
 //!
 //! ```text
 //!   genesis ── 1 ── 2 ── 3 ── 4        status of each: header only, stored, connected, invalid, abandoned
 //!               └── 2' ── 3'           score of a branch: (floor, total work, first seen)
 //! ```
 //!
-//! Invariants: work is a checked 256-bit sum; a descendant of an invalid entry is invalid; a descendant of the parent
-//! of the finalized floor that is not the floor's is abandoned; `best_candidate` has every body from genesis on.
+//! Invariants: work is a checked 256-bit sum; a descendant of an invalid entry is invalid; a
+//! descendant of the parent of the finalized floor that is not the floor's is abandoned;
+//! `best_candidate` has every body from genesis on.
 //!
 //! Rule: `spec/06-proof-of-work.md#fork-choice`.
 
@@ -24,7 +26,8 @@ use cairn_protocol::units::Height;
 use super::path::Path;
 use super::shed::Remap;
 
-/// Place of an entry in the tree. Indexes of different trees, or from before [`HeaderTree::prune`], do not mix.
+/// Place of an entry in the tree. Indexes of different trees, or from before [`HeaderTree::prune`],
+/// do not mix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Index(pub(super) u32);
 
@@ -220,7 +223,8 @@ impl HeaderTree {
         times
     }
 
-    /// Adds a header whose rules were checked. A child of an invalid or abandoned entry shares its fate.
+    /// Adds a header whose rules were checked. A child of an invalid or abandoned entry shares its
+    /// fate.
     ///
     /// # Panics
     /// If the id is known already.
@@ -308,7 +312,8 @@ impl HeaderTree {
         self.floor
     }
 
-    /// Records that the body of `index` is stored; it and waiting descendants may become candidates.
+    /// Records that the body of `index` is stored; it and waiting descendants may become
+    /// candidates.
     pub fn body_stored(&mut self, index: Index) {
         if self.entry(index).status != Status::HeaderOnly {
             return;
@@ -322,8 +327,8 @@ impl HeaderTree {
     pub fn connected(&mut self, index: Index) {
         debug_assert!(self.entry(index).has_body());
         self.entries[index.at()].status = Status::Connected;
-        // A candidate weaker than a connected tip can win again only through an invalid block above the tip, and
-        // then the tip itself is stronger.
+        // A candidate weaker than a connected tip can win again only through an invalid block above
+        // the tip, and then the tip itself is stronger.
         let score = self.entry(index).score;
         while let Some(weakest) = self.candidates.first().copied() {
             if weakest.0 >= score {
@@ -347,11 +352,12 @@ impl HeaderTree {
         marked.iter().map(|&index| self.entry(index).id).collect()
     }
 
-    /// Raises the floor: no branch that leaves the chain below `index` is chosen any more. Returns whether it moved.
+    /// Raises the floor: no branch that leaves the chain below `index` is chosen any more. Returns
+    /// whether it moved.
     ///
     /// # Errors
-    /// The present floor, if `index` does not descend from it (two histories are final, which only an operator can
-    /// resolve), was not connected, or is invalid.
+    /// The present floor, if `index` does not descend from it (two histories are final, which only
+    /// an operator can resolve), was not connected, or is invalid.
     pub fn set_floor(&mut self, index: Index) -> Result<bool, Index> {
         if self.entry(index).status != Status::Connected || !self.is_ancestor(self.floor, index) {
             return Err(self.floor);
@@ -370,14 +376,16 @@ impl HeaderTree {
             }
             inside = above;
         }
-        // A weaker branch may have become the only one: the connected tip's own candidates were dropped with it.
+        // A weaker branch may have become the only one: the connected tip's own candidates were
+        // dropped with it.
         for at in self.descendants(index) {
             self.offer_candidate(at);
         }
         Ok(true)
     }
 
-    /// Lets `index` win ties against every other entry: the tip that a store reopened with was seen first.
+    /// Lets `index` win ties against every other entry: the tip that a store reopened with was seen
+    /// first.
     pub fn prefer(&mut self, index: Index) {
         if let Some(key) = self.candidate_key(index) {
             self.candidates.remove(&key);
@@ -441,7 +449,8 @@ impl HeaderTree {
             self.search_best_header();
         }
         if self.candidates.is_empty() {
-            // The connected tip itself was condemned, and what is weaker was dropped when it was connected.
+            // The connected tip itself was condemned, and what is weaker was dropped when it was
+            // connected.
             for index in (0..self.entries.len() as u32).map(Index) {
                 self.offer_candidate(index);
             }
@@ -544,8 +553,8 @@ impl HeaderTree {
     }
 }
 
-/// Height that the skip pointer of an entry at `height` leads to: alternating long and short jumps, so that any
-/// ancestor is a logarithmic number of steps away.
+/// Height that the skip pointer of an entry at `height` leads to: alternating long and short jumps,
+/// so that any ancestor is a logarithmic number of steps away.
 fn skip_height(height: Height) -> Height {
     let without_lowest_bit = |x: Height| x & x.wrapping_sub(1);
     match height {

@@ -42,7 +42,8 @@ fn of_equal_branches_the_first_seen_stays() {
     a.take(&first[..1]);
     let (mut moves, mut steps) = (0, a.chain.store().steps());
     for at in 0..29 {
-        // The other branch reaches our height, then ours grows by one: never more than one step each.
+        // The other branch reaches our height, then ours grows by one: never more than one step
+        // each.
         assert_eq!(short(&a.take(&second[at..=at])), "", "equal work at {at}");
         assert_eq!(
             short(&a.take(&first[at + 1..=at + 1])),
@@ -80,6 +81,53 @@ fn bodies_in_any_order_lead_to_one_tip() {
     b.take(&blocks[6..=6]);
     assert_eq!(b.chain.state(), a.chain.state());
     assert_eq!(b.chain.missing_bodies(100), []);
+}
+
+/// A peer that shows a heavier branch and keeps its bodies to itself does not stop others: bodies
+/// are asked for along the branch that each peer has shown.
+#[test]
+fn withheld_bodies_of_a_heavier_branch_stop_nobody() {
+    let (mut a, mut honest, mut liar) = (Node::new(), Node::new(), Node::new());
+    let shared = a.mine(2);
+    honest.take(&shared);
+    liar.take(&shared);
+    let blocks = honest.mine(5);
+    liar.mine(9);
+    assert_eq!(
+        a.chain
+            .accept_headers(a.now, &liar.records(3))
+            .unwrap()
+            .added,
+        9
+    );
+    assert_eq!(
+        a.chain
+            .accept_headers(a.now, &honest.records(3))
+            .unwrap()
+            .added,
+        5
+    );
+    assert_eq!(a.chain.best_header().height, 11);
+    let shown = honest.chain.tip().id;
+    let missing = a.chain.missing_bodies_toward(&shown, 100);
+    assert_eq!(missing.len(), 5);
+    a.take(&blocks);
+    assert_eq!(a.chain.tip(), honest.chain.tip());
+    assert_eq!(
+        a.chain.missing_bodies_toward(&shown, 100),
+        [],
+        "nothing is left on that branch"
+    );
+    assert_eq!(
+        a.chain.missing_bodies(100).len(),
+        9,
+        "the other branch is still wanted"
+    );
+    assert_eq!(
+        a.chain.missing_bodies_toward(&shared[0].id(), 100),
+        [],
+        "no more work than ours"
+    );
 }
 
 /// H09: below the floor nothing is reorganised, however much work the other branch has.
@@ -128,7 +176,8 @@ fn the_floor_holds_against_more_work() {
     );
 }
 
-/// V21: a reorganisation of 1,088 blocks with a payment in conflict with another; state and coins equal a fresh sync.
+/// V21: a reorganisation of 1,088 blocks with a payment in conflict with another; state and coins
+/// equal a fresh sync.
 #[test]
 fn a_deep_reorganisation_equals_a_fresh_sync() {
     let (mut a, mut b) = (Node::new(), Node::new());

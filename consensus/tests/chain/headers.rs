@@ -1,9 +1,11 @@
 //! Header rules and floods: work first, encodings, retarget, bounds of the tree.
 
 use cairn_consensus::chain::{BlockOutcome, Refusal};
+use cairn_consensus::limits::{HEADERS_AHEAD_MAX, SIDE_HEADERS_MAX};
 use cairn_consensus::nakamoto::check_work;
-use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::block::{Block, HeaderRecord, block_root};
 use cairn_protocol::hash::Hash;
+use cairn_protocol::ledger::BlockStore;
 use cairn_protocol::pow::{Bits, work_of, work_to_bytes};
 use cairn_protocol::rules::Violation;
 
@@ -22,7 +24,8 @@ fn violation(node: &mut Node, record: HeaderRecord) -> Violation {
     outcome.violation.expect("a broken rule")
 }
 
-/// H11: every encoding that is no target, or an easier one than the limit, is refused before a hash is spent.
+/// H11: every encoding that is no target, or an easier one than the limit, is refused before a hash
+/// is spent.
 #[test]
 fn encodings_that_are_no_target_are_refused() {
     let mut a = Node::new();
@@ -147,8 +150,7 @@ fn bits_of_a_neighbouring_height_are_refused() {
     }
 }
 
-/// H01 and H12: a flood of headers off the best chain stays within its bound, the honest chain is not forgotten, and a
-/// branch below the minimum work is not kept at all.
+/// H01: a branch that ends below the specification's minimum work is not kept at all.
 #[test]
 fn a_branch_below_the_minimum_work_is_not_kept() {
     let mut file = spec();
@@ -167,4 +169,62 @@ fn a_branch_below_the_minimum_work_is_not_kept() {
     ));
     assert_eq!(b.chain.accept_headers(b.now, &records).unwrap().added, 60);
     assert_eq!(b.give(a.block_at(1)), BlockOutcome::Stored { orphans: 0 });
+}
+
+/// H01: a flood of valid headers off the best chain. The tree stays within its bound, the best
+/// chain and the tip are untouched, and honest headers are still taken.
+#[test]
+fn a_flood_of_side_headers_is_bounded() {
+    const BATCH: u64 = 2_000;
+    let mut a = Node::new();
+    a.mine(20);
+    let mut template = a.block_at(1).record();
+    let extension_hash = template.extension.hash();
+    let (mut sent, mut largest) = (0, 0);
+    let (tip, best) = (a.chain.tip(), a.chain.best_header());
+    for batch in 0..(SIDE_HEADERS_MAX as u64 / BATCH) + 10 {
+        let side = (0..BATCH).map(|at| {
+            template.coinbase_id.0[..8].copy_from_slice(&(batch * BATCH + at).to_le_bytes());
+            let parts = (&template.coinbase_id, &extension_hash, &template.tx_root);
+            template.header.root = block_root(parts.0, parts.1, parts.2);
+            template.header = solve_header(a.chain.params(), template.header);
+            template.clone()
+        });
+        let side: Vec<HeaderRecord> = side.collect();
+        let outcome = a.chain.accept_headers(a.now, &side).unwrap();
+        assert_eq!((outcome.added as u64, outcome.violation), (BATCH, None));
+        sent += BATCH;
+        largest = largest.max(a.chain.tree().len());
+    }
+    println!(
+        "{sent} side headers: at most {largest} entries, {} at the end",
+        a.chain.tree().len()
+    );
+    assert!(
+        largest <= SIDE_HEADERS_MAX + BATCH as usize + 21,
+        "{largest} entries"
+    );
+    assert!(a.chain.tree().len() < largest, "something was forgotten");
+    assert_eq!((a.chain.tip(), a.chain.best_header()), (tip, best));
+    a.mine(3);
+    let mut stored = 0;
+    a.chain.store().headers(&mut |_| stored += 1).unwrap();
+    assert_eq!(stored, 24, "the flood never reached the store");
+}
+
+/// Headers may lead the connected tip by a bound only; sync goes on when bodies catch up.
+#[test]
+fn headers_too_far_ahead_are_put_off() {
+    let mut a = Node::new();
+    let mut record = a.next_block(&[]).record();
+    record.extension.height = HEADERS_AHEAD_MAX + 1;
+    let outcome = a.chain.accept_headers(a.now, &[record]).unwrap();
+    let max = HEADERS_AHEAD_MAX;
+    assert_eq!(
+        outcome.refusal,
+        Some(Refusal::HeadersAhead {
+            height: max + 1,
+            max
+        })
+    );
 }

@@ -7,8 +7,8 @@ use cairn_protocol::units::Amount;
 
 use crate::world::{Key, Node, PEER, rebind, short};
 
-/// H07: a branch of more work whose headers are good and one body is bad. It is validated, condemned with its
-/// descendants, its sender is named, and the tip ends where it was.
+/// H07: a branch of more work whose headers are good and one body is bad. It is validated,
+/// condemned with its descendants, its sender is named, and the tip ends where it was.
 #[test]
 fn a_heavier_branch_with_a_bad_body_changes_nothing() {
     let (mut a, mut b) = (Node::new(), Node::new());
@@ -83,8 +83,8 @@ fn a_heavier_branch_with_a_bad_body_changes_nothing() {
     assert_eq!(a.chain.status(&child.id()), None, "nothing is kept of it");
 }
 
-/// V08 and V11: a body that was changed on the way is its sender's fault. The id is not marked, and the clean body from
-/// someone else is taken afterwards.
+/// V08 and V11: a body that was changed on the way is its sender's fault. The id is not marked, and
+/// the clean body from someone else is taken afterwards.
 #[test]
 fn a_mutated_body_never_condemns_the_block() {
     let mut a = Node::new();

@@ -64,7 +64,8 @@ fn of_equal_branches_the_one_that_was_connected_stays() {
     }
 }
 
-/// A crash after any step of a reorganisation: the store reopens at that tip, and the rest of the way is taken.
+/// A crash after any step of a reorganisation: the store reopens at that tip, and the rest of the
+/// way is taken.
 #[test]
 fn a_stop_after_any_step_of_a_reorganisation_loses_nothing() {
     let (mut a, mut b) = (Node::new(), Node::new());

@@ -1,4 +1,5 @@
-//! Blocks that wait: parents unknown, or times not come. Memory is bounded, nobody is framed, honest blocks get through.
+//! Blocks that wait: parents unknown, or times not come. Memory is bounded, nobody is framed,
+//! honest blocks get through.
 
 use cairn_consensus::chain::{BlockOutcome, Refusal, Source};
 use cairn_consensus::limits::{
@@ -52,7 +53,8 @@ fn stranger(node: &mut Node, number: u64, bytes: usize) -> Block {
     solve(node.chain.params(), block)
 }
 
-/// H05: 10,000 orphans, each from another peer, against the bound of bytes; then an honest orphan is resolved.
+/// H05: 10,000 orphans, each from another peer, against the bound of bytes; then an honest orphan
+/// is resolved.
 #[test]
 fn ten_thousand_orphans_stay_within_the_bound() {
     let mut a = Node::new();
@@ -75,7 +77,8 @@ fn ten_thousand_orphans_stay_within_the_bound() {
     );
     assert!(a.chain.orphans().evicted() > 5_000, "the bound was reached");
     assert_eq!(a.chain.tree().len(), 1, "the tree holds genesis alone");
-    // The honest parent and child: whatever became of the orphan, headers and bodies lead to the tip.
+    // The honest parent and child: whatever became of the orphan, headers and bodies lead to the
+    // tip.
     let honest = maker.mine(2);
     a.give(honest[1].clone());
     a.give(honest[0].clone());
@@ -113,7 +116,8 @@ fn a_source_has_its_quota_of_orphans_and_evictions_repeat() {
     assert!(matches!(a.give(lazy), BlockOutcome::Invalid(_)));
 }
 
-/// H04: a block from the future waits and is taken when its time comes; our clock stays ours; the quota holds.
+/// H04: a block from the future waits and is taken when its time comes; our clock stays ours; the
+/// quota holds.
 #[test]
 fn blocks_from_the_future_are_held_and_taken_later() {
     let mut a = Node::new();

@@ -1,4 +1,5 @@
-//! What the tests of the chain driver share: a chain with trivial targets, keys, payments and blocks made on demand.
+//! What the tests of the chain driver share: a chain with trivial targets, keys, payments and
+//! blocks made on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -263,7 +264,8 @@ pub fn rebind(params: &ChainParams, mut block: Block) -> Block {
     solve(params, block)
 }
 
-/// Names of the events in order, short: `+h` connected, `-h` disconnected, `!h` invalid, `=depth` tip changed.
+/// Names of the events in order, short: `+h` connected, `-h` disconnected, `!h` invalid, `=depth`
+/// tip changed.
 pub fn short(events: &[ChainEvent]) -> String {
     let word = |event: &ChainEvent| match event {
         ChainEvent::Connected(block) => format!("+{}", block.height),

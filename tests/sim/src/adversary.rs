@@ -1,5 +1,5 @@
-//! A peer that lies: mutated bodies, coinbases that claim too much, blocks without parents, forged payments, side
-//! branches of headers. It has work (targets are trivial here) and no keys.
+//! A peer that lies: mutated bodies, coinbases that claim too much, blocks without parents, forged
+//! payments, side branches of headers. It has work (targets are trivial here) and no keys.
 
 use std::sync::Arc;
 

@@ -19,7 +19,8 @@ pub fn seeds(default: u64, full: u64) -> u64 {
     }
 }
 
-/// Runs `0..count` on all cores and gives the results in order. A panic names its seed and ends the run.
+/// Runs `0..count` on all cores and gives the results in order. A panic names its seed and ends the
+/// run.
 pub fn for_each_seed<T: Send>(count: u64, run: impl Fn(u64) -> T + Sync) -> Vec<T> {
     let (next, results) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let cores = thread::available_parallelism().map_or(1, usize::from);

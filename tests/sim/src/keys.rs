@@ -1,7 +1,8 @@
-//! Keys and signatures of a simulated world: Ed25519, or a keyed hash that is a hundred times cheaper.
+//! Keys and signatures of a simulated world: Ed25519, or a keyed hash that is a hundred times
+//! cheaper.
 //!
-//! Invariant: under the keyed hash a signature can only be made with the world's oracle key, which lives in the scheme
-//! and in the honest signers; nothing hands it to the adversary.
+//! Invariant: under the keyed hash a signature can only be made with the world's oracle key, which
+//! lives in the scheme and in the honest signers; nothing hands it to the adversary.
 
 use cairn_protocol::address::key_hash;
 use cairn_protocol::lock::Lock;

@@ -6,7 +6,8 @@
 //!              └─> at rest: everyone equals a fresh replay, the supply is exact, the adversary has nothing
 //! ```
 //!
-//! `CAIRN_TEST_BUDGET` chooses how many seeds run: unset for a few hundred, a number, or `full` for thousands.
+//! `CAIRN_TEST_BUDGET` chooses how many seeds run: unset for a few hundred, a number, or `full` for
+//! thousands.
 pub mod adversary;
 pub mod budget;
 pub mod keys;
@@ -14,4 +15,6 @@ pub mod node;
 pub mod payment;
 pub mod report;
 pub mod rng;
+pub mod selfish;
+pub mod timewarp;
 pub mod world;

@@ -1,8 +1,10 @@
-//! A simulated node: the production chain driver, mempool and signature check over a store in memory.
+//! A simulated node: the production chain driver, mempool and signature check over a store in
+//! memory.
 //!
-//! Everything it wants to say goes into an outbox; everything it learns comes through `handle`. Invariants checked here
-//! after every move of the tip: total work never falls at rest, no honest peer is blamed, and every transaction of an
-//! abandoned block is on the new chain, in the mempool, or in conflict with what is there.
+//! Everything it wants to say goes into an outbox; everything it learns comes through `handle`.
+//! Invariants checked here after every move of the tip: total work never falls at rest, no honest
+//! peer is blamed, and every transaction of an abandoned block is on the new chain, in the mempool,
+//! or in conflict with what is there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -488,7 +490,8 @@ impl Node {
                     "transaction {} was lost in a reorganisation: {why}",
                     left[0].txid()
                 );
-                // A chain of more payments than one cluster may hold: its owner sends the rest again.
+                // A chain of more payments than one cluster may hold: its owner sends the rest
+                // again.
                 impossible.insert(left.remove(0).txid());
                 report.count("transactions over the cluster limit");
             }

@@ -1,10 +1,12 @@
-//! One seeded run: nodes, a network that loses, doubles, delays and splits, clocks that differ, crashes, an adversary.
+//! One seeded run: nodes, a network that loses, doubles, delays and splits, clocks that differ,
+//! crashes, an adversary.
 //!
-//! The story of every run: the nodes mine and pay together; the network splits into two halves, each of which mines its
-//! number of blocks; it heals; the faults stop; the world comes to rest. Then `check` compares everyone with a fresh
-//! replay of the chain that won.
+//! The story of every run: the nodes mine and pay together; the network splits into two halves,
+//! each of which mines its number of blocks; it heals; the faults stop; the world comes to rest.
+//! Then `check` compares everyone with a fresh replay of the chain that won.
 //!
-//! Invariant: one seed, one trace. Time is simulated, the only source of chance is the seed's generator.
+//! Invariant: one seed, one trace. Time is simulated, the only source of chance is the seed's
+//! generator.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -473,7 +475,8 @@ impl World {
     }
 
     fn schedule_mining(&mut self, node: usize) {
-        // Both halves keep the pace, however uneven they are: what is tested is the fork, not patience.
+        // Both halves keep the pace, however uneven they are: what is tested is the fork, not
+        // patience.
         let reached = self
             .nodes
             .iter()
@@ -579,7 +582,8 @@ fn winner_height(nodes: &[Node]) -> u64 {
     nodes[0].chain.tip().height
 }
 
-/// A devnet with trivial targets: two hashes a block; coins for the double spender first, then for each node.
+/// A devnet with trivial targets: two hashes a block; coins for the double spender first, then for
+/// each node.
 fn parameters(rng: &mut Rng, signers: &[Signer], double_spender: &Signer) -> ChainParams {
     let mut file = builtin::devnet_file();
     let easy = Bits(0x207f_ffff);

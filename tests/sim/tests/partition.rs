@@ -1,5 +1,6 @@
-//! Two halves mine apart for 50 blocks and meet: one chain wins, the loser's transactions come back, everyone equals a
-//! fresh replay, the supply is exact. Under loss, duplication, reordering, skewed clocks, crashes and an adversary.
+//! Two halves mine apart for 50 blocks and meet: one chain wins, the loser's transactions come
+//! back, everyone equals a fresh replay, the supply is exact. Under loss, duplication, reordering,
+//! skewed clocks, crashes and an adversary.
 
 use cairn_sim::budget::{for_each_seed, seeds};
 use cairn_sim::report::Report;
