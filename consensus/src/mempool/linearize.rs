@@ -371,6 +371,24 @@ mod tests {
             prop_assert!(matches!(order, Some(Ordering::Less | Ordering::Equal)), "{order:?}");
         }
 
+        /// Every transaction has at most one child.
+        #[test]
+        fn optimal_on_trees_upside_down(
+            nodes in proptest::collection::vec((0u64..50, 1u64..8, any::<prop::sample::Index>()), 1..8),
+        ) {
+            let count = nodes.len();
+            let rates: Vec<(u64, u64)> = nodes.iter().map(|n| (n.0, n.1)).collect();
+            let edges: Vec<(usize, usize)> = nodes
+                .iter()
+                .enumerate()
+                .map(|(parent, n)| (parent, parent + n.2.index(count - parent)))
+                .filter(|(parent, child)| parent != child)
+                .collect();
+            let graph = graph(&rates, &edges);
+            let order = compare(&linearize(&graph).diagram(), &optimal(&graph));
+            prop_assert_eq!(order, Some(Ordering::Equal));
+        }
+
         #[test]
         fn optimal_on_trees(graph in any_tree()) {
             let order = compare(&linearize(&graph).diagram(), &optimal(&graph));

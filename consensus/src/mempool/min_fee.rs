@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn an_eviction_stops_the_fall_until_the_next_block() {
+        let mut minimum = RollingMinimum::new(STEP);
+        minimum.evicted(0, Rate::new(1_000, 1_000));
+        minimum.block(10, 600);
+        minimum.evicted(20, Rate::new(7_750, 1_000));
+        assert_eq!(minimum.at(6_000), FeeRate(8_000));
+        minimum.block(6_000, 600);
+        assert_eq!(minimum.at(6_600), FeeRate(4_000));
+    }
+
+    #[test]
     fn halves_after_a_block_and_ends() {
         let mut minimum = RollingMinimum::new(STEP);
         minimum.evicted(0, Rate::new(7_750, 1_000));

@@ -44,20 +44,30 @@ enum Step {
         foreign: Option<prop::sample::Index>,
     },
     /// Take off some blocks and connect one more than that; each holds some of the old ones' content.
-    Reorganise { depth: usize, keep: Vec<bool> },
+    /// Before that, maybe, a block of a branch that is left again.
+    Reorganise {
+        depth: usize,
+        keep: Vec<bool>,
+        tried: bool,
+    },
     /// Let time pass.
     Wait { seconds: u64 },
+}
+
+/// Any fee, or one of two, so that rates are often equal.
+fn fee() -> impl Strategy<Value = u64> {
+    prop_oneof![100u64..5_000, Just(300), Just(900)]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let index = any::<prop::sample::Index>;
     prop_oneof![
-        10 => (proptest::collection::vec(index(), 1..4), 1usize..4, 100u64..5_000)
+        10 => (proptest::collection::vec(index(), 1..4), 1usize..4, fee())
             .prop_map(|(inputs, outputs, fee)| Step::Pay { inputs, outputs, fee }),
         2 => (0u64..6_000, proptest::option::of(index()))
             .prop_map(|(weight, foreign)| Step::Mine { weight, foreign }),
-        1 => (1usize..4, proptest::collection::vec(any::<bool>(), 24))
-            .prop_map(|(depth, keep)| Step::Reorganise { depth, keep }),
+        1 => (1usize..4, proptest::collection::vec(any::<bool>(), 24), any::<bool>())
+            .prop_map(|(depth, keep, tried)| Step::Reorganise { depth, keep, tried }),
         1 => (0u64..600).prop_map(|seconds| Step::Wait { seconds }),
     ]
 }
@@ -99,7 +109,7 @@ impl History {
                 fee,
             } => self.pay(&self.make(inputs, *outputs, *fee)),
             Step::Mine { weight, foreign } => self.mine(*weight, foreign.as_ref()),
-            Step::Reorganise { depth, keep } => self.reorganise(*depth, keep),
+            Step::Reorganise { depth, keep, tried } => self.reorganise(*depth, keep, *tried),
             Step::Wait { seconds } => {
                 self.world.now += seconds;
                 self.world.pool.expire(self.world.now);
@@ -155,13 +165,17 @@ impl History {
         self.world.mine(&block);
     }
 
-    fn reorganise(&mut self, depth: usize, keep: &[bool]) {
+    fn reorganise(&mut self, depth: usize, keep: &[bool], tried: bool) {
         let depth = depth.min(self.world.blocks.len());
         let mut old = Vec::new();
         for _ in 0..depth {
             old.splice(0..0, self.world.blocks.last().expect("counted").0.clone());
             self.world.disconnect();
             assert!(self.world.pool.select(u64::MAX / 2).transactions.is_empty());
+        }
+        if tried {
+            self.world.connect(&self.connectable(old.clone()));
+            self.world.disconnect();
         }
         let kept: Vec<Transaction> = old
             .iter()
