@@ -24,7 +24,9 @@ pub mod limits;
 pub mod names;
 pub mod peers;
 pub mod quota;
+pub mod relay;
 mod swarm;
+pub mod sync;
 mod wire;
 
 pub use config::NetworkConfig;

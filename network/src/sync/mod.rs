@@ -1,0 +1,222 @@
+//! Sync: how a node that is behind catches up, as one pure state machine.
+//!
+//! ```text
+//!   peers' statuses ────▶ ┌───────────┐ ─▶ ask for headers  (one peer at a time, work shown first)
+//!   answers, failures ──▶ │ Scheduler │ ─▶ ask for bodies   (many peers, window of 16 batches)
+//!   what is connected ──▶ └───────────┘ ─▶ punish, progress
+//! ```
+//! The node runs the effects through the [`crate::NetworkHandle`], validates what comes, and tells
+//! the outcome. The scheduler itself never sees a header's content and never validates.
+//!
+//! A header answer takes three steps: the node reports the ids ([`Input::HeadersArrived`]), the
+//! scheduler checks them against what presync committed to and says [`Effect::StoreHeaders`], the
+//! node validates, stores and reports [`Input::HeadersStored`] or [`Input::HeadersBad`].
+//!
+//! Invariant: with one honest peer that has the best chain, however many others stall or lie, the
+//! node reaches its tip: whoever fails is benched for a time that doubles, and asked last.
+//! Source: `spec/08-sync.md`.
+
+mod bodies;
+mod headers;
+mod peers;
+pub mod presync;
+mod progress;
+mod scheduler;
+
+use cairn_protocol::{hash::BlockId, pow::Work, units::Height};
+
+pub use presync::HeaderFacts;
+pub use progress::Progress;
+pub use scheduler::Scheduler;
+
+use crate::peers::score::Offence;
+
+/// Headers per request.
+pub const HEADERS_PER_REQUEST: usize = cairn_protocol::limits::HEADERS_MAX;
+/// Blocks per batch. Answers end after the object that passes 4 MiB, so a full window of answers
+/// holds some 64 MiB however large the blocks are.
+pub const BLOCKS_PER_BATCH: usize = 32;
+/// Batches under way or waiting to be connected.
+pub const WINDOW_BATCHES: usize = 16;
+/// Batches asked of one peer at a time.
+pub const BATCHES_PER_PEER: usize = 2;
+/// Shortest deadline of a request.
+pub const DEADLINE_MS_MIN: u64 = 2_000;
+/// Longest deadline of a request.
+pub const DEADLINE_MS_MAX: u64 = 64_000;
+
+/// Names one request of the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// A place on a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Height of the block.
+    pub height: Height,
+    /// Its id.
+    pub id: BlockId,
+    /// Total work up to and including it.
+    pub work: Work,
+}
+
+/// Why a request brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// No answer within the deadline.
+    Timeout,
+    /// The connection or the stream broke, or the peer cannot answer.
+    Lost,
+    /// The peer, or our own limiter, asks to wait.
+    Wait {
+        /// For this long.
+        ms: u64,
+    },
+    /// The answer was another kind than the request wants, or not canonical.
+    WrongAnswer,
+}
+
+/// What the scheduler is told.
+#[derive(Clone, Debug)]
+pub enum Input<P> {
+    /// Time has passed; at least every second.
+    Tick,
+    /// A peer is ready, or repeated its status.
+    Peer {
+        /// The peer.
+        peer: P,
+        /// Its best block, as it says.
+        tip: Tip,
+        /// The lowest height whose block it serves.
+        lowest: Height,
+    },
+    /// A peer left.
+    PeerGone(P),
+    /// Our chain: the connected tip and the best header.
+    Chain {
+        /// Height of the connected tip.
+        connected: Height,
+        /// The best header.
+        best_header: Tip,
+    },
+    /// The blocks of the best header chain whose bodies are missing, ascending from the connected
+    /// tip, best at least 512 of them; replaces what was needed before. Asked for by
+    /// [`Effect::NeedBodies`].
+    Need(Vec<(Height, BlockId)>),
+    /// Header records came. The node keeps them until the next effect.
+    HeadersArrived {
+        /// Which request.
+        request: RequestId,
+        /// Their ids in order.
+        ids: Vec<BlockId>,
+    },
+    /// The headers of a request are stored.
+    HeadersStored {
+        /// Which request.
+        request: RequestId,
+        /// The last of them; `None` if there were none.
+        last: Option<Tip>,
+    },
+    /// The headers of a request broke a rule.
+    HeadersBad {
+        /// Which request.
+        request: RequestId,
+        /// Which rule, as an offence.
+        offence: Offence,
+    },
+    /// Bare headers came, and each carries its proof of work.
+    BareHeadersArrived {
+        /// Which request.
+        request: RequestId,
+        /// The block we have on which the first of them builds; needed for the first answer.
+        anchor: Option<Tip>,
+        /// The headers in order.
+        facts: Vec<HeaderFacts>,
+    },
+    /// Blocks came: their ids in order, as computed from their headers.
+    BodiesArrived {
+        /// Which request.
+        request: RequestId,
+        /// Their ids.
+        ids: Vec<BlockId>,
+    },
+    /// A block that came is not valid.
+    BodyBad {
+        /// Its id.
+        id: BlockId,
+        /// The content does not belong to the id: another peer may have the right one.
+        is_content: bool,
+    },
+    /// A request brought nothing.
+    Failed {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// From where headers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// The node's own locator.
+    Locator,
+    /// After this block, which the peer has named before.
+    After(BlockId),
+}
+
+/// What the node shall do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect<P> {
+    /// Ask for header records, at most [`HEADERS_PER_REQUEST`].
+    AskHeaders {
+        /// Whom.
+        peer: P,
+        /// Names the request.
+        request: RequestId,
+        /// From where.
+        start: Start,
+        /// How long to wait.
+        deadline_ms: u64,
+    },
+    /// Ask for bare headers, at most [`HEADERS_PER_REQUEST`].
+    AskBareHeaders {
+        /// Whom.
+        peer: P,
+        /// Names the request.
+        request: RequestId,
+        /// From where.
+        start: Start,
+        /// How long to wait.
+        deadline_ms: u64,
+    },
+    /// Validate and store the first `count` headers of the answer.
+    StoreHeaders {
+        /// Which answer.
+        request: RequestId,
+        /// How many of them.
+        count: usize,
+    },
+    /// Ask for blocks.
+    AskBodies {
+        /// Whom.
+        peer: P,
+        /// Names the request.
+        request: RequestId,
+        /// Which blocks.
+        ids: Vec<BlockId>,
+        /// How long to wait.
+        deadline_ms: u64,
+    },
+    /// Say which bodies are missing, with [`Input::Need`].
+    NeedBodies,
+    /// Report an offence.
+    Punish {
+        /// Whose.
+        peer: P,
+        /// Which.
+        offence: Offence,
+    },
+    /// Show how far sync has come; at most once a second.
+    Progress(Progress),
+}

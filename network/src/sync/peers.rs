@@ -1,0 +1,123 @@
+//! The peers that sync may ask: what they claim, how fast they are, who is benched.
+//!
+//! Invariant: a failure benches a peer for a time that doubles with each one in a row and is
+//! halved by nothing but success, so an honest peer is asked sooner or later, and then always.
+
+use std::collections::BTreeMap;
+
+use cairn_protocol::units::Height;
+
+use super::{DEADLINE_MS_MAX, DEADLINE_MS_MIN, Tip};
+
+/// First time on the bench.
+const BENCH_MS_MIN: u64 = 1_000;
+/// Longest time on the bench.
+const BENCH_MS_MAX: u64 = 300_000;
+/// Weight of the newest latency: 1/8, as TCP smooths its round trip times.
+const EMA_SHIFT: u32 = 3;
+/// A new peer is taken to be this fast, so that it is tried.
+const LATENCY_MS_FIRST: u64 = 200;
+
+/// One peer.
+#[derive(Clone, Debug)]
+pub struct SyncPeer {
+    /// Its best block, as it says; lowered when it cannot show it.
+    pub tip: Tip,
+    /// Lowest height whose block it serves.
+    pub lowest: Height,
+    /// Smoothed latency of successful requests.
+    pub latency_ms: u64,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Not asked before this time.
+    pub benched_until_ms: u64,
+    /// Batches under way.
+    pub batches: usize,
+}
+
+/// All peers, and the deadline that they share.
+#[derive(Clone, Debug)]
+pub struct SyncPeers<P> {
+    peers: BTreeMap<P, SyncPeer>,
+    deadline_ms: u64,
+}
+
+impl<P: Ord + Copy> SyncPeers<P> {
+    pub fn new() -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            deadline_ms: DEADLINE_MS_MIN,
+        }
+    }
+
+    /// A peer's status.
+    pub fn update(&mut self, peer: P, tip: Tip, lowest: Height) {
+        let known = self.peers.entry(peer).or_insert(SyncPeer {
+            tip,
+            lowest,
+            latency_ms: LATENCY_MS_FIRST,
+            failures: 0,
+            benched_until_ms: 0,
+            batches: 0,
+        });
+        known.tip = tip;
+        known.lowest = lowest;
+    }
+
+    pub fn remove(&mut self, peer: &P) {
+        self.peers.remove(peer);
+    }
+
+    pub fn get(&self, peer: &P) -> Option<&SyncPeer> {
+        self.peers.get(peer)
+    }
+
+    pub fn get_mut(&mut self, peer: &P) -> Option<&mut SyncPeer> {
+        self.peers.get_mut(peer)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&P, &SyncPeer)> {
+        self.peers.iter()
+    }
+
+    /// How long the next request may take: doubled by every time-out up to 64 s, so that a slow
+    /// line does not send everyone away, and shrinking with every success.
+    pub fn deadline_ms(&self) -> u64 {
+        self.deadline_ms
+    }
+
+    /// A request was answered after `latency_ms`.
+    pub fn succeeded(&mut self, peer: &P, latency_ms: u64) {
+        self.deadline_ms = (self.deadline_ms * 85 / 100).max(DEADLINE_MS_MIN);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.failures = 0;
+            peer.benched_until_ms = 0;
+            let old = peer.latency_ms - (peer.latency_ms >> EMA_SHIFT);
+            peer.latency_ms = (old + (latency_ms >> EMA_SHIFT)).max(1);
+        }
+    }
+
+    /// A request timed out: the deadline of all grows.
+    pub fn timed_out(&mut self, now_ms: u64, peer: &P) {
+        self.deadline_ms = (self.deadline_ms * 2).min(DEADLINE_MS_MAX);
+        self.bench(now_ms, peer);
+    }
+
+    /// Sends a peer to the bench.
+    pub fn bench(&mut self, now_ms: u64, peer: &P) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            let bench_ms = BENCH_MS_MIN << peer.failures.min(20);
+            peer.benched_until_ms = now_ms + bench_ms.min(BENCH_MS_MAX);
+            peer.failures = peer.failures.saturating_add(1);
+        }
+    }
+
+    /// Leaves a peer alone for a while, without blame.
+    pub fn wait(&mut self, now_ms: u64, peer: &P, ms: u64) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.benched_until_ms = peer
+                .benched_until_ms
+                .max(now_ms + ms.clamp(1, BENCH_MS_MAX));
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! The scheduler: inputs in, effects out.
+//!
+//! Invariant: each input is handled in one call that leaves no request without a deadline; the
+//! same inputs give the same effects. Source: `spec/08-sync.md`.
+
+use cairn_protocol::{hash::BlockId, pow::Work, units::Height};
+
+use super::{
+    BATCHES_PER_PEER, Effect, Failure, HEADERS_PER_REQUEST, HeaderFacts, Input, Progress,
+    RequestId, Start, Tip,
+    bodies::{Batch, Bodies},
+    headers::{HeaderRequest, Phase},
+    peers::SyncPeers,
+    presync::Presync,
+    progress::Meter,
+};
+use crate::peers::score::Offence;
+
+/// Behind by at most this many blocks a node counts as synced: blocks arrive while we look.
+const SYNCED_BLOCKS: Height = 2;
+
+/// The state machine of one node's sync.
+#[derive(Clone, Debug)]
+pub struct Scheduler<P> {
+    secret: [u8; 16],
+    work_min: Work,
+    peers: SyncPeers<P>,
+    headers: Option<HeaderRequest<P>>,
+    bodies: Bodies<P>,
+    connected: Height,
+    best_header: Tip,
+    next_request: u64,
+    meter: Meter,
+    is_need_asked: bool,
+}
+
+impl<P: Ord + Copy> Scheduler<P> {
+    /// A node at `best_header`, connected up to `connected`. `secret` are random bits that peers
+    /// do not know; `work_min` is the specification's minimum.
+    pub fn new(secret: [u8; 16], work_min: Work, connected: Height, best_header: Tip) -> Self {
+        Self {
+            secret,
+            work_min,
+            peers: SyncPeers::new(),
+            headers: None,
+            bodies: Bodies::new(),
+            connected,
+            best_header,
+            next_request: 0,
+            meter: Meter::default(),
+            is_need_asked: false,
+        }
+    }
+
+    /// Whether no peer claims much more than what is connected.
+    pub fn is_synced(&self) -> bool {
+        self.total() <= self.connected + SYNCED_BLOCKS
+    }
+
+    /// How far sync has come.
+    pub fn progress(&self) -> Progress {
+        let total = self.total();
+        let remaining = total.saturating_sub(self.connected);
+        Progress {
+            done: self.connected,
+            total,
+            headers: self.best_header.height,
+            eta_s: self.meter.eta_s(remaining),
+        }
+    }
+
+    /// The height that the best claim leads to.
+    fn total(&self) -> Height {
+        let better = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.tip.work > self.best_header.work);
+        let claimed = better.map(|(_, peer)| peer.tip.height).max().unwrap_or(0);
+        claimed.max(self.best_header.height).max(self.connected)
+    }
+
+    /// Handles one input. `now_ms` never goes back.
+    pub fn handle(&mut self, now_ms: u64, input: Input<P>, effects: &mut Vec<Effect<P>>) {
+        match input {
+            Input::Tick => self.tick(now_ms, effects),
+            Input::Peer { peer, tip, lowest } => self.peers.update(peer, tip, lowest),
+            Input::PeerGone(peer) => self.forget(peer),
+            Input::Chain {
+                connected,
+                best_header,
+            } => {
+                self.connected = connected;
+                self.best_header = best_header;
+                self.bodies.connected(connected);
+                self.is_need_asked = false;
+            }
+            Input::Need(blocks) => {
+                self.bodies.need(now_ms, blocks);
+            }
+            Input::HeadersArrived { request, ids } => {
+                self.on_headers(now_ms, request, &ids, effects);
+            }
+            Input::HeadersStored { request, last } => {
+                self.on_stored(now_ms, request, last, effects)
+            }
+            Input::HeadersBad { request, offence } => {
+                if let Some(headers) = self.take_headers(request) {
+                    self.blame(now_ms, headers.peer, offence, effects);
+                }
+            }
+            Input::BareHeadersArrived {
+                request,
+                anchor,
+                facts,
+            } => {
+                self.on_bare_headers(now_ms, request, anchor, &facts, effects);
+            }
+            Input::BodiesArrived { request, ids } => self.on_bodies(now_ms, request, &ids, effects),
+            Input::BodyBad { id, is_content } => {
+                if let Some(peer) = self.bodies.take(&id, is_content) {
+                    self.blame(now_ms, peer, Offence::InvalidBlock, effects);
+                }
+            }
+            Input::Failed { request, failure } => self.on_failed(now_ms, request, failure, effects),
+        }
+        self.ask(now_ms, effects);
+    }
+
+    fn tick(&mut self, now_ms: u64, effects: &mut Vec<Effect<P>>) {
+        let is_late =
+            |headers: &HeaderRequest<P>| headers.storing.is_none() && headers.deadline_ms <= now_ms;
+        let mut late = self.bodies.late(now_ms);
+        late.extend(
+            self.headers
+                .as_ref()
+                .filter(|h| is_late(h))
+                .map(|headers| headers.request),
+        );
+        for request in late {
+            self.on_failed(now_ms, request, Failure::Timeout, effects);
+        }
+        if self.meter.sample(now_ms, self.connected) && !self.is_synced() {
+            effects.push(Effect::Progress(self.progress()));
+        }
+        self.is_need_asked = false;
+    }
+
+    fn forget(&mut self, peer: P) {
+        self.peers.remove(&peer);
+        if self
+            .headers
+            .as_ref()
+            .is_some_and(|headers| headers.peer == peer)
+        {
+            self.headers = None;
+        }
+        for request in self.bodies.requests_of(peer) {
+            self.bodies.finished(request);
+        }
+    }
+
+    fn take_headers(&mut self, request: RequestId) -> Option<HeaderRequest<P>> {
+        self.headers.take_if(|headers| headers.request == request)
+    }
+
+    /// Punishes a peer, benches it, and stops asking it for headers.
+    fn blame(&mut self, now_ms: u64, peer: P, offence: Offence, effects: &mut Vec<Effect<P>>) {
+        self.peers.bench(now_ms, &peer);
+        effects.push(Effect::Punish { peer, offence });
+    }
+
+    fn on_failed(
+        &mut self,
+        now_ms: u64,
+        request: RequestId,
+        failure: Failure,
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let peer = if let Some(headers) = self.take_headers(request) {
+            headers.peer
+        } else if let Some(batch) = self.bodies.finished(request) {
+            self.free_batch(batch.peer);
+            batch.peer
+        } else {
+            return;
+        };
+        match failure {
+            Failure::Timeout => {
+                self.peers.timed_out(now_ms, &peer);
+                effects.push(Effect::Punish {
+                    peer,
+                    offence: Offence::Stalled,
+                });
+            }
+            Failure::Lost => self.peers.bench(now_ms, &peer),
+            Failure::Wait { ms } => self.peers.wait(now_ms, &peer, ms),
+            Failure::WrongAnswer => self.blame(now_ms, peer, Offence::WrongAnswer, effects),
+        }
+    }
+
+    fn free_batch(&mut self, peer: P) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.batches = peer.batches.saturating_sub(1);
+        }
+    }
+
+    // Headers.
+
+    fn on_bare_headers(
+        &mut self,
+        now_ms: u64,
+        request: RequestId,
+        anchor: Option<Tip>,
+        facts: &[HeaderFacts],
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let Some(mut headers) = self.take_headers(request) else {
+            return;
+        };
+        let Phase::Show(presync) = headers.phase else {
+            self.headers = Some(headers);
+            return;
+        };
+        let presync = presync.or_else(|| {
+            anchor.map(|anchor| Box::new(Presync::new(self.secret, anchor, self.work_min)))
+        });
+        let Some(mut presync) = presync else {
+            // Headers that build on nothing we have, or none at all: nothing to show.
+            self.claimed_too_much(now_ms, headers.peer, self.best_header, effects);
+            return;
+        };
+        let is_last = facts.len() < HEADERS_PER_REQUEST;
+        if presync.show(facts, is_last).is_err() {
+            let shown = Tip {
+                id: presync.last(),
+                ..presync.anchor()
+            };
+            self.lower_claim(headers.peer, shown);
+            self.blame(now_ms, headers.peer, Offence::LowWork, effects);
+            return;
+        }
+        self.peers
+            .succeeded(&headers.peer, now_ms - headers.asked_ms);
+        headers.phase = if presync.is_shown() {
+            Phase::Check(presync)
+        } else {
+            Phase::Show(Some(presync))
+        };
+        self.continue_headers(now_ms, headers, effects);
+    }
+
+    fn on_headers(
+        &mut self,
+        now_ms: u64,
+        request: RequestId,
+        ids: &[BlockId],
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let Some(mut headers) = self.take_headers(request) else {
+            return;
+        };
+        if let Phase::Check(presync) = &mut headers.phase {
+            if ids.is_empty() || presync.check(ids).is_err() {
+                self.blame(now_ms, headers.peer, Offence::WrongAnswer, effects);
+                return;
+            }
+        } else if !matches!(headers.phase, Phase::Direct) {
+            self.blame(now_ms, headers.peer, Offence::WrongAnswer, effects);
+            return;
+        }
+        self.peers
+            .succeeded(&headers.peer, now_ms - headers.asked_ms);
+        headers.storing = Some(ids.len());
+        self.headers = Some(headers);
+        effects.push(Effect::StoreHeaders {
+            request,
+            count: ids.len(),
+        });
+    }
+
+    fn on_stored(
+        &mut self,
+        now_ms: u64,
+        request: RequestId,
+        last: Option<Tip>,
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let Some(mut headers) = self.take_headers(request) else {
+            return;
+        };
+        let Some(count) = headers.storing.take() else {
+            self.headers = Some(headers);
+            return;
+        };
+        headers.stored = last.or(headers.stored);
+        if let Some(last) = last
+            && last.work > self.best_header.work
+        {
+            self.best_header = last;
+        }
+        let is_checked = match &headers.phase {
+            Phase::Check(presync) => presync.is_done(),
+            _ => true,
+        };
+        if is_checked {
+            headers.phase = Phase::Direct;
+        }
+        let has_more = count == HEADERS_PER_REQUEST || !is_checked;
+        if has_more && last.is_some() {
+            self.continue_headers(now_ms, headers, effects);
+            return;
+        }
+        let claimed = self.peers.get(&headers.peer).map(|peer| peer.tip.work);
+        if claimed.is_some_and(|claimed| claimed > self.best_header.work) {
+            let shown = headers.stored.unwrap_or(self.best_header);
+            self.claimed_too_much(now_ms, headers.peer, shown, effects);
+        }
+    }
+
+    /// The peer has no more to show than `shown`, but claimed more work.
+    fn claimed_too_much(&mut self, now_ms: u64, peer: P, shown: Tip, effects: &mut Vec<Effect<P>>) {
+        self.lower_claim(peer, shown);
+        self.blame(now_ms, peer, Offence::Withheld, effects);
+    }
+
+    fn lower_claim(&mut self, peer: P, shown: Tip) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.tip = shown;
+        }
+    }
+
+    fn request_id(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// Asks the same peer for the headers that follow.
+    fn continue_headers(
+        &mut self,
+        now_ms: u64,
+        mut headers: HeaderRequest<P>,
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let (peer, request) = (headers.peer, self.request_id());
+        let deadline_ms = self.peers.deadline_ms();
+        let stored = headers.stored.map(|tip| tip.id);
+        let effect = match &headers.phase {
+            Phase::Show(None) => Effect::AskBareHeaders {
+                peer,
+                request,
+                start: Start::Locator,
+                deadline_ms,
+            },
+            Phase::Show(Some(presync)) => {
+                let start = Start::After(presync.last());
+                Effect::AskBareHeaders {
+                    peer,
+                    request,
+                    start,
+                    deadline_ms,
+                }
+            }
+            Phase::Check(presync) => {
+                let start = Start::After(stored.unwrap_or(presync.anchor().id));
+                Effect::AskHeaders {
+                    peer,
+                    request,
+                    start,
+                    deadline_ms,
+                }
+            }
+            Phase::Direct => {
+                let start = stored.map_or(Start::Locator, Start::After);
+                Effect::AskHeaders {
+                    peer,
+                    request,
+                    start,
+                    deadline_ms,
+                }
+            }
+        };
+        headers.request = request;
+        headers.asked_ms = now_ms;
+        headers.deadline_ms = now_ms + deadline_ms;
+        self.headers = Some(headers);
+        effects.push(effect);
+    }
+
+    // Bodies.
+
+    fn on_bodies(
+        &mut self,
+        now_ms: u64,
+        request: RequestId,
+        ids: &[BlockId],
+        effects: &mut Vec<Effect<P>>,
+    ) {
+        let Some(batch) = self.bodies.finished(request) else {
+            return;
+        };
+        self.free_batch(batch.peer);
+        let asked = batch.blocks.iter().map(|(_, id)| id);
+        if ids.len() > batch.blocks.len() || !asked.zip(ids).all(|(asked, id)| asked == id) {
+            self.blame(now_ms, batch.peer, Offence::WrongAnswer, effects);
+            return;
+        }
+        if ids.is_empty() {
+            let claims_all = self
+                .peers
+                .get(&batch.peer)
+                .is_some_and(|peer| peer.tip.work >= self.best_header.work);
+            if claims_all {
+                self.blame(now_ms, batch.peer, Offence::Withheld, effects);
+            } else {
+                // It may be on a branch of its own.
+                self.peers.bench(now_ms, &batch.peer);
+            }
+            return;
+        }
+        self.peers.succeeded(&batch.peer, now_ms - batch.asked_ms);
+        for block in batch.blocks.iter().take(ids.len()) {
+            if block.0 > self.connected {
+                self.bodies.arrived(now_ms, *block, batch.peer);
+            }
+        }
+    }
+
+    // Whom to ask next.
+
+    fn ask(&mut self, now_ms: u64, effects: &mut Vec<Effect<P>>) {
+        if self.headers.is_none() {
+            self.ask_headers(now_ms, effects);
+        }
+        let is_behind = self.connected < self.best_header.height;
+        if is_behind && self.bodies.is_hungry() && !self.is_need_asked {
+            self.is_need_asked = true;
+            effects.push(Effect::NeedBodies);
+        }
+        while self.ask_bodies(now_ms, effects) {}
+    }
+
+    /// The free peer with the best claim; among equals the fastest.
+    fn ask_headers(&mut self, now_ms: u64, effects: &mut Vec<Effect<P>>) {
+        let best = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| {
+                peer.tip.work > self.best_header.work && peer.benched_until_ms <= now_ms
+            })
+            .max_by(|(_, a), (_, b)| {
+                let by_work = a.tip.work.cmp(&b.tip.work);
+                // A claim costs nothing: who failed before comes after who did not.
+                b.failures
+                    .cmp(&a.failures)
+                    .then(by_work)
+                    .then(b.latency_ms.cmp(&a.latency_ms))
+            })
+            .map(|(peer, _)| *peer);
+        let Some(peer) = best else { return };
+        let phase = if self.best_header.work < self.work_min {
+            Phase::Show(None)
+        } else {
+            Phase::Direct
+        };
+        let headers = HeaderRequest {
+            peer,
+            request: RequestId(0),
+            phase,
+            asked_ms: now_ms,
+            deadline_ms: now_ms,
+            storing: None,
+            stored: None,
+        };
+        self.continue_headers(now_ms, headers, effects);
+    }
+
+    /// Asks one peer for one batch; `false` when there is nothing or nobody to ask.
+    fn ask_bodies(&mut self, now_ms: u64, effects: &mut Vec<Effect<P>>) -> bool {
+        let free = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.benched_until_ms <= now_ms && peer.batches < BATCHES_PER_PEER);
+        let mut free: Vec<_> = free
+            .map(|(id, peer)| {
+                (
+                    peer.failures,
+                    peer.latency_ms * (1 + peer.batches as u64),
+                    *id,
+                    peer,
+                )
+            })
+            .collect();
+        free.sort_by_key(|(failures, latency_ms, id, _)| (*failures, *latency_ms, *id));
+        let found = free.into_iter().find_map(|(.., id, peer)| {
+            self.bodies
+                .next_batch(peer.lowest, peer.tip.height)
+                .map(|blocks| (id, blocks))
+        });
+        let Some((peer, blocks)) = found else {
+            return false;
+        };
+        let request = self.request_id();
+        let deadline_ms = self.peers.deadline_ms();
+        let ids = blocks.iter().map(|(_, id)| *id).collect();
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.batches += 1;
+        }
+        let batch = Batch {
+            peer,
+            blocks,
+            asked_ms: now_ms,
+            deadline_ms: now_ms + deadline_ms,
+        };
+        self.bodies.asked(request, batch);
+        effects.push(Effect::AskBodies {
+            peer,
+            request,
+            ids,
+            deadline_ms,
+        });
+        true
+    }
+}
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

@@ -1,0 +1,611 @@
+//! A simulated node and its peers: honest, silent, lying. One property above all: with one honest
+//! peer the node reaches its tip, and the honest peer is never punished.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    peers::score::{SCORE_BAN, Severity},
+    sync::WINDOW_BATCHES,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Honest {
+        latency_ms: u64,
+        bodies_max: usize,
+    },
+    /// Claims the best tip and never answers.
+    Silent,
+    /// Claims more work than there is, and has no headers.
+    Boaster,
+    /// Sends headers that break a rule.
+    BadHeaders,
+    /// Honest headers, bodies of other blocks.
+    WrongBodies,
+    /// Honest headers, bodies whose content does not fit.
+    BadContent,
+    /// Honest headers, never a body.
+    NoBodies,
+    /// Shows one chain to presync and sends another.
+    Changer,
+    /// Shows only a short chain of little work.
+    LowWork,
+    /// Answers half of the time, then breaks the connection.
+    Flaky,
+}
+
+fn id(chain: u8, height: u64) -> BlockId {
+    let mut bytes = [chain; 32];
+    bytes[..8].copy_from_slice(&height.to_le_bytes());
+    if height == 0 {
+        BlockId([0; 32])
+    } else {
+        BlockId(bytes)
+    }
+}
+
+fn tip(chain: u8, height: u64) -> Tip {
+    Tip {
+        height,
+        id: id(chain, height),
+        work: Work::from(10 * (height + 1)),
+    }
+}
+
+const GOOD: u8 = 1;
+const FAKE: u8 = 2;
+
+struct Sim {
+    scheduler: Scheduler<u32>,
+    kinds: Vec<Kind>,
+    gone: BTreeSet<u32>,
+    height: u64,
+    connected: u64,
+    best: Tip,
+    bodies: BTreeSet<u64>,
+    now_ms: u64,
+    sequence: u64,
+    events: BTreeMap<(u64, u64), Input<u32>>,
+    asked: BTreeMap<RequestId, u32>,
+    arrived: BTreeMap<RequestId, Vec<BlockId>>,
+    bad: BTreeSet<u64>,
+    points: BTreeMap<u32, f64>,
+    offences: Vec<(u32, Offence)>,
+    under_way_max: usize,
+    asks: BTreeMap<u32, usize>,
+}
+
+impl Sim {
+    fn new(kinds: &[Kind], height: u64, work_min: u64) -> Self {
+        let best = tip(GOOD, 0);
+        let mut sim = Self {
+            scheduler: Scheduler::new([9; 16], Work::from(work_min), 0, best),
+            kinds: kinds.to_vec(),
+            gone: BTreeSet::new(),
+            height,
+            connected: 0,
+            best,
+            bodies: BTreeSet::new(),
+            now_ms: 1_000,
+            sequence: 0,
+            events: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            bad: BTreeSet::new(),
+            points: BTreeMap::new(),
+            offences: Vec::new(),
+            under_way_max: 0,
+            asks: BTreeMap::new(),
+        };
+        for peer in 0..kinds.len() as u32 {
+            let claim = match sim.kinds[peer as usize] {
+                Kind::Honest { .. } => tip(GOOD, height),
+                Kind::LowWork => Tip {
+                    work: Work::from(u64::MAX),
+                    ..tip(FAKE, height + 9)
+                },
+                Kind::Boaster => Tip {
+                    work: Work::from(u64::MAX),
+                    ..tip(FAKE, height * 10)
+                },
+                _ => Tip {
+                    work: Work::from(10 * (height + 5)),
+                    ..tip(GOOD, height + 4)
+                },
+            };
+            sim.after(
+                0,
+                Input::Peer {
+                    peer,
+                    tip: claim,
+                    lowest: 0,
+                },
+            );
+        }
+        sim.after(1, Input::Tick);
+        sim
+    }
+
+    fn after(&mut self, ms: u64, input: Input<u32>) {
+        self.sequence += 1;
+        self.events.insert((self.now_ms + ms, self.sequence), input);
+    }
+
+    /// Runs until the node is at the honest tip, or simulated time runs out.
+    fn run(&mut self, until_ms: u64) -> bool {
+        while let Some(((at, _), input)) = self.events.pop_first() {
+            self.now_ms = at;
+            if at > until_ms {
+                return false;
+            }
+            self.handle(input);
+            if self.connected == self.height {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn handle(&mut self, input: Input<u32>) {
+        if let Input::Tick = input {
+            self.after(500, Input::Tick);
+        }
+        if let Input::Failed { request, .. }
+        | Input::BodiesArrived { request, .. }
+        | Input::HeadersArrived { request, .. }
+        | Input::BareHeadersArrived { request, .. } = &input
+        {
+            let Some(peer) = self.asked.remove(request) else {
+                return;
+            };
+            if self.gone.contains(&peer) {
+                return;
+            }
+        }
+        let mut follow = Vec::new();
+        match &input {
+            Input::HeadersArrived { request, ids } => {
+                self.arrived.insert(*request, ids.clone());
+            }
+            Input::BodiesArrived { request, ids } => {
+                for id in ids {
+                    let height = u64::from_le_bytes(id.as_bytes()[..8].try_into().unwrap());
+                    if *id == super::tests::id(GOOD, height) && !self.bad.contains(&request.0) {
+                        self.bodies.insert(height);
+                    } else if self.bad.contains(&request.0) {
+                        follow.push(Input::BodyBad {
+                            id: *id,
+                            is_content: true,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.give(input);
+        for input in follow {
+            self.give(input);
+        }
+        self.connect();
+    }
+
+    fn give(&mut self, input: Input<u32>) {
+        let mut effects = Vec::new();
+        self.scheduler.handle(self.now_ms, input, &mut effects);
+        for effect in effects {
+            self.effect(effect);
+        }
+        self.under_way_max = self.under_way_max.max(self.asked.len());
+    }
+
+    fn connect(&mut self) {
+        let before = self.connected;
+        while self.connected < self.best.height && self.bodies.contains(&(self.connected + 1)) {
+            self.connected += 1;
+        }
+        if self.connected > before {
+            self.give(Input::Chain {
+                connected: self.connected,
+                best_header: self.best,
+            });
+        }
+    }
+
+    fn effect(&mut self, effect: Effect<u32>) {
+        match effect {
+            Effect::AskHeaders {
+                peer,
+                request,
+                start,
+                deadline_ms,
+            } => {
+                self.asked.insert(request, peer);
+                let input = self.headers(peer, request, start, deadline_ms);
+                self.answer(peer, request, deadline_ms, input);
+            }
+            Effect::AskBareHeaders {
+                peer,
+                request,
+                start,
+                deadline_ms,
+            } => {
+                self.asked.insert(request, peer);
+                let input = self.bare_headers(peer, request, start);
+                self.answer(peer, request, deadline_ms, input);
+            }
+            Effect::AskBodies {
+                peer,
+                request,
+                ids,
+                deadline_ms,
+            } => {
+                self.asked.insert(request, peer);
+                *self.asks.entry(peer).or_default() += 1;
+                let of_peer = self.asked.values().filter(|other| **other == peer).count();
+                assert!(
+                    of_peer <= BATCHES_PER_PEER + 1,
+                    "two batches and one header request"
+                );
+                let input = self.blocks(peer, request, ids);
+                self.answer(peer, request, deadline_ms, input);
+            }
+            Effect::StoreHeaders { request, count } => {
+                let ids = self.arrived.remove(&request).unwrap();
+                assert_eq!(ids.len(), count);
+                let is_good = ids.iter().all(|id| {
+                    let height = u64::from_le_bytes(id.as_bytes()[..8].try_into().unwrap());
+                    *id == super::tests::id(GOOD, height)
+                });
+                let input = if !is_good {
+                    Input::HeadersBad {
+                        request,
+                        offence: Offence::InvalidHeader,
+                    }
+                } else {
+                    let last = ids.last().map(|id| {
+                        let height = u64::from_le_bytes(id.as_bytes()[..8].try_into().unwrap());
+                        tip(GOOD, height)
+                    });
+                    if let Some(last) = last.filter(|last| last.work > self.best.work) {
+                        self.best = last;
+                    }
+                    Input::HeadersStored { request, last }
+                };
+                self.after(0, input);
+            }
+            Effect::NeedBodies => {
+                let missing = (self.connected + 1..=self.best.height)
+                    .filter(|height| !self.bodies.contains(height))
+                    .take(1_024)
+                    .map(|height| (height, id(GOOD, height)))
+                    .collect();
+                self.after(0, Input::Need(missing));
+            }
+            Effect::Punish { peer, offence } => {
+                self.offences.push((peer, offence));
+                let points = self.points.entry(peer).or_default();
+                *points += offence.severity().points();
+                if *points < SCORE_BAN && self.gone.insert(peer) {
+                    self.after(0, Input::PeerGone(peer));
+                }
+            }
+            Effect::Progress(progress) => {
+                assert!(progress.done <= progress.total);
+                assert_eq!(progress.done, self.connected);
+            }
+        }
+    }
+
+    fn answer(
+        &mut self,
+        peer: u32,
+        request: RequestId,
+        deadline_ms: u64,
+        input: Option<Input<u32>>,
+    ) {
+        match (input, self.kinds[peer as usize]) {
+            (Some(input), Kind::Honest { latency_ms, .. }) => self.after(latency_ms, input),
+            (Some(input), _) => self.after(20, input),
+            (None, _) => {
+                self.after(
+                    deadline_ms,
+                    Input::Failed {
+                        request,
+                        failure: Failure::Timeout,
+                    },
+                );
+            }
+        }
+    }
+
+    fn start_height(&self, start: Start) -> u64 {
+        match start {
+            Start::Locator => self.best.height,
+            Start::After(id) => u64::from_le_bytes(id.as_bytes()[..8].try_into().unwrap()),
+        }
+    }
+
+    fn headers(
+        &mut self,
+        peer: u32,
+        request: RequestId,
+        start: Start,
+        _deadline_ms: u64,
+    ) -> Option<Input<u32>> {
+        let first = self.start_height(start) + 1;
+        let last = self.height.min(first + HEADERS_PER_REQUEST as u64 - 1);
+        let ids = |chain| (first..=last).map(|height| id(chain, height)).collect();
+        match self.kinds[peer as usize] {
+            Kind::Silent => None,
+            Kind::Flaky if request.0.is_multiple_of(2) => Some(Input::Failed {
+                request,
+                failure: Failure::Lost,
+            }),
+            Kind::Boaster | Kind::LowWork => Some(Input::HeadersArrived {
+                request,
+                ids: Vec::new(),
+            }),
+            Kind::BadHeaders | Kind::Changer => Some(Input::HeadersArrived {
+                request,
+                ids: ids(FAKE),
+            }),
+            _ => Some(Input::HeadersArrived {
+                request,
+                ids: ids(GOOD),
+            }),
+        }
+    }
+
+    fn bare_headers(&mut self, peer: u32, request: RequestId, start: Start) -> Option<Input<u32>> {
+        let kind = self.kinds[peer as usize];
+        let first = self.start_height(start) + 1;
+        let end = if kind == Kind::LowWork {
+            self.height.min(30)
+        } else {
+            self.height
+        };
+        let last = end.min(first + HEADERS_PER_REQUEST as u64 - 1);
+        let work = Work::from(10u64);
+        let facts = (first..=last)
+            .map(|height| HeaderFacts {
+                id: id(GOOD, height),
+                parent: id(GOOD, height - 1),
+                work,
+            })
+            .collect();
+        let anchor = Some(tip(GOOD, first - 1));
+        match kind {
+            Kind::Silent => None,
+            Kind::Boaster => Some(Input::BareHeadersArrived {
+                request,
+                anchor: None,
+                facts: Vec::new(),
+            }),
+            _ => Some(Input::BareHeadersArrived {
+                request,
+                anchor,
+                facts,
+            }),
+        }
+    }
+
+    fn blocks(&mut self, peer: u32, request: RequestId, ids: Vec<BlockId>) -> Option<Input<u32>> {
+        match self.kinds[peer as usize] {
+            Kind::Honest { bodies_max, .. } => {
+                let ids = ids.into_iter().take(bodies_max).collect();
+                Some(Input::BodiesArrived { request, ids })
+            }
+            Kind::Silent => None,
+            Kind::Flaky if request.0.is_multiple_of(2) => Some(Input::Failed {
+                request,
+                failure: Failure::Lost,
+            }),
+            Kind::WrongBodies => {
+                let ids = (0..ids.len()).map(|at| id(FAKE, at as u64 + 1)).collect();
+                Some(Input::BodiesArrived { request, ids })
+            }
+            Kind::BadContent => {
+                self.bad.insert(request.0);
+                Some(Input::BodiesArrived { request, ids })
+            }
+            Kind::NoBodies | Kind::Boaster | Kind::LowWork => Some(Input::BodiesArrived {
+                request,
+                ids: Vec::new(),
+            }),
+            _ => Some(Input::BodiesArrived { request, ids }),
+        }
+    }
+
+    fn assert_honest_unpunished(&self) {
+        for (peer, offence) in &self.offences {
+            let kind = self.kinds[*peer as usize];
+            assert!(
+                !matches!(kind, Kind::Honest { .. }),
+                "honest peer {peer}: {offence:?}"
+            );
+        }
+    }
+}
+
+const HONEST: Kind = Kind::Honest {
+    latency_ms: 40,
+    bodies_max: usize::MAX,
+};
+const HOUR_MS: u64 = 3_600_000;
+
+#[test]
+fn one_honest_peer_is_enough() {
+    for height in [1, 2, 31, 32, 33, 513, 2_047, 2_048, 2_049, 5_000] {
+        for work_min in [0, 10 * height / 2, 10 * (height + 1)] {
+            let mut sim = Sim::new(&[HONEST], height, work_min);
+            assert!(sim.run(HOUR_MS), "height {height}, minimum {work_min}");
+            sim.assert_honest_unpunished();
+            assert!(sim.scheduler.is_synced());
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_liar_is_overcome_and_punished() {
+    for (liar, offence) in [
+        (Kind::Silent, Offence::Stalled),
+        (Kind::Boaster, Offence::Withheld),
+        (Kind::BadHeaders, Offence::InvalidHeader),
+        (Kind::WrongBodies, Offence::WrongAnswer),
+        (Kind::BadContent, Offence::InvalidBlock),
+        (Kind::NoBodies, Offence::Withheld),
+    ] {
+        let mut sim = Sim::new(&[liar, HONEST, liar], 3_000, 0);
+        assert!(sim.run(HOUR_MS), "{liar:?}");
+        sim.assert_honest_unpunished();
+        assert!(
+            sim.offences.iter().any(|(_, seen)| *seen == offence),
+            "{liar:?}"
+        );
+    }
+}
+
+#[test]
+fn presync_refuses_little_work_and_changed_chains() {
+    for (liar, offence) in [
+        (Kind::LowWork, Offence::LowWork),
+        (Kind::Changer, Offence::WrongAnswer),
+    ] {
+        let mut sim = Sim::new(&[liar, HONEST], 5_000, 40_000);
+        assert!(sim.run(HOUR_MS), "{liar:?}");
+        sim.assert_honest_unpunished();
+        assert!(
+            sim.offences
+                .iter()
+                .any(|(peer, seen)| (*peer, *seen) == (0, offence)),
+            "{liar:?}"
+        );
+    }
+}
+
+#[test]
+fn many_peers_share_the_bodies() {
+    let mut sim = Sim::new(&[HONEST; 8], 10_000, 0);
+    assert!(sim.run(HOUR_MS));
+    assert!(
+        sim.under_way_max >= 12,
+        "{} requests at once",
+        sim.under_way_max
+    );
+    assert!(sim.under_way_max <= WINDOW_BATCHES + 1);
+    assert!((0..8).all(|peer| sim.asks[&peer] > 10), "{:?}", sim.asks);
+}
+
+#[test]
+fn a_fast_peer_is_asked_more_than_a_slow_one() {
+    let slow = Kind::Honest {
+        latency_ms: 1_500,
+        bodies_max: usize::MAX,
+    };
+    let mut sim = Sim::new(&[HONEST, slow], 20_000, 0);
+    assert!(sim.run(HOUR_MS));
+    assert!(sim.asks[&0] > 5 * sim.asks[&1], "{:?}", sim.asks);
+    sim.assert_honest_unpunished();
+}
+
+#[test]
+fn deadlines_double_up_to_the_bound_and_recover() {
+    let mut peers = SyncPeers::new();
+    peers.update(1u32, tip(GOOD, 1), 0);
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        seen.push(peers.deadline_ms());
+        peers.timed_out(0, &1);
+    }
+    assert_eq!(seen, [2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 64_000]);
+    for _ in 0..30 {
+        peers.succeeded(&1, 10);
+    }
+    assert_eq!(peers.deadline_ms(), 2_000);
+}
+
+#[test]
+fn a_peer_that_asks_to_wait_is_left_alone_and_not_blamed() {
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 0));
+    let mut effects = Vec::new();
+    scheduler.handle(
+        0,
+        Input::Peer {
+            peer: 1u32,
+            tip: tip(GOOD, 9),
+            lowest: 0,
+        },
+        &mut effects,
+    );
+    let Effect::AskHeaders { request, .. } = effects[0] else {
+        panic!("{effects:?}")
+    };
+    effects.clear();
+    let failure = Failure::Wait { ms: 700 };
+    scheduler.handle(100, Input::Failed { request, failure }, &mut effects);
+    scheduler.handle(799, Input::Tick, &mut effects);
+    assert!(
+        effects.is_empty() || matches!(effects[..], [Effect::Progress(_)]),
+        "{effects:?}"
+    );
+    scheduler.handle(800, Input::Tick, &mut effects);
+    assert!(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::AskHeaders { .. }))
+    );
+    assert!(
+        !effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Punish { .. }))
+    );
+}
+
+#[test]
+fn only_proof_of_malice_bans_at_once() {
+    for offence in [
+        Offence::Stalled,
+        Offence::Withheld,
+        Offence::LowWork,
+        Offence::WrongAnswer,
+    ] {
+        assert_ne!(offence.severity(), Severity::Fatal);
+    }
+}
+
+fn any_liar() -> impl Strategy<Value = Kind> {
+    prop::sample::select(vec![
+        Kind::Silent,
+        Kind::Boaster,
+        Kind::BadHeaders,
+        Kind::WrongBodies,
+        Kind::BadContent,
+        Kind::NoBodies,
+        Kind::Changer,
+        Kind::LowWork,
+        Kind::Flaky,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn one_honest_peer_among_liars_guarantees_progress(
+        mut kinds in prop::collection::vec(any_liar(), 0..12),
+        place in 0usize..12,
+        latency_ms in 1u64..1_900,
+        bodies_max in 1usize..64,
+        height in 1u64..6_000,
+        needs_presync: bool,
+    ) {
+        let honest = Kind::Honest { latency_ms, bodies_max };
+        kinds.insert(place.min(kinds.len()), honest);
+        let work_min = if needs_presync { 10 * height } else { 0 };
+        let mut sim = Sim::new(&kinds, height, work_min);
+        prop_assert!(sim.run(48 * HOUR_MS), "stuck at {} of {height}", sim.connected);
+        sim.assert_honest_unpunished();
+    }
+}
