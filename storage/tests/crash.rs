@@ -311,6 +311,35 @@ fn after_an_error_the_store_answers_but_takes_nothing() {
 }
 
 #[test]
+fn a_stored_block_and_a_floor_survive_a_power_cut_when_the_call_returns() {
+    let story = story(6);
+    let disk = FakeDisk::new();
+    let mut store = open(&disk, &story.params, tiny_options()).unwrap();
+    let Act::Connect(first) = &story.acts[0] else {
+        panic!("a story begins with a block")
+    };
+    let id = connect(&mut store, first).unwrap();
+    let lost = disk.crashed(Loss::Unsynced, 0);
+    let reopened = open(&lost, &story.params, tiny_options()).unwrap();
+    assert_eq!(
+        BlockStore::block(&reopened, &id).unwrap().as_deref(),
+        Some(&**first)
+    );
+    let mut headers = Vec::new();
+    BlockStore::headers(&reopened, &mut |header| {
+        headers.push((header.id, header.has_body))
+    })
+    .unwrap();
+    assert_eq!(headers, [(story.params.chain_id(), true), (id, true)]);
+    BlockStore::set_floor(&mut store, &id).unwrap();
+    let lost = disk.crashed(Loss::Unsynced, 0);
+    let reopened = open(&lost, &story.params, tiny_options()).unwrap();
+    assert_eq!(BlockStore::floor(&reopened).unwrap(), Some(id));
+    // The sync of the floor carried the connection before it.
+    assert_eq!(BlockStore::state(&reopened).tip, id);
+}
+
+#[test]
 fn a_kill_during_recovery_recovers_again() {
     let story = story(30);
     let disk = FakeDisk::new();

@@ -51,13 +51,8 @@ impl ChainStore {
         if let Some(flushed) = &flushed
             && flushed.chain_id != params.chain_id()
         {
-            return Err(StorageError::Misuse(format!(
-                "{} holds the chain of genesis {}, not {} ({}); choose another --data-dir or --chain",
-                directory.display(),
-                flushed.chain_id,
-                params.chain_id(),
-                params.name(),
-            )));
+            let holder = directory.display().to_string();
+            return Err(other_chain(&holder, &flushed.chain_id, &params));
         }
         let is_new = flushed.is_none();
         let flushed = flushed.unwrap_or_else(|| Flushed {
@@ -191,6 +186,14 @@ impl ChainStore {
             }
             Record::Block(block) => {
                 let id = block.id();
+                // The log of a chain begins with the bytes of its genesis.
+                if block.extension.height == 0 && id != self.params.chain_id() {
+                    return Err(other_chain(
+                        &self.log.reader().name(frame.position),
+                        &id,
+                        &self.params,
+                    ));
+                }
                 let (number, row) = self.known(&id)?;
                 self.apply_body(id, number, &row, frame.position, frame.payload.len());
             }
@@ -262,6 +265,14 @@ impl ChainStore {
         self.apply_disconnection(&block, (row.height, *id, number), &undo, disconnected);
         Ok(())
     }
+}
+
+fn other_chain(holder: &str, found: &BlockId, params: &ChainParams) -> StorageError {
+    StorageError::Misuse(format!(
+        "{holder} holds the chain of genesis {found}, not {} ({}); choose another --data-dir or --chain",
+        params.chain_id(),
+        params.name(),
+    ))
 }
 
 fn read_flushed(tables: &dyn Tables) -> Result<Option<Flushed>> {

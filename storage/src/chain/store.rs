@@ -15,7 +15,7 @@ use super::record;
 use super::rows::{BodyPlace, Flushed, HeaderRow};
 use super::snapshot::{ChainReader, ChainSnapshot, View, header_numbered, read_block, read_undo};
 use crate::error::{Result, StorageError};
-use crate::segment::{Position, SegmentLog, SegmentOptions, SyncTimes};
+use crate::segment::{Position, SegmentLog, SegmentOptions};
 use crate::table::{TableReader, Tables};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::{BlockId, TxId};
@@ -100,8 +100,6 @@ pub struct StoreStats {
     pub flushes: u64,
     /// Headers known.
     pub headers: u64,
-    /// Syncs of the log since the start.
-    pub syncs: SyncTimes,
 }
 
 type FlushThread = JoinHandle<Result<Arc<dyn TableReader>>>;
@@ -222,6 +220,11 @@ impl ChainStore {
         self.stop_on_failure(result)
     }
 
+    /// Takes the times of the log's syncs since the last call, for a histogram.
+    pub fn take_sync_times(&mut self) -> Vec<Duration> {
+        self.log.take_sync_times()
+    }
+
     /// Figures for metrics.
     pub fn stats(&self) -> Result<StoreStats> {
         let sizes = self.layers.iter().map(|layer| layer.size());
@@ -233,7 +236,6 @@ impl ChainStore {
             dirty_bytes: bytes,
             flushes: self.flushes,
             headers: self.next_number,
-            syncs: self.log.syncs(),
         })
     }
 
@@ -463,6 +465,11 @@ impl ChainStore {
         let undo = undo.ok_or_else(|| {
             StorageError::damaged(format!("undo data of the connected block {id} is missing"))
         })?;
+        // The block itself says what state it was built on.
+        if disconnected.state.root() != block.extension.state_root {
+            let text = format!("undo data of block {id} does not lead back to its parent's state");
+            return Err(StorageError::damaged(text));
+        }
         let result = record::put_disconnect(&mut self.log, &id);
         self.stop_on_failure(result)?;
         self.apply_disconnection(block, (row.height, id, number), &undo, disconnected);

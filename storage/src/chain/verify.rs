@@ -24,7 +24,7 @@ use cairn_protocol::hash::BlockId;
 use cairn_protocol::ledger::{BlockUndo, CheckedBlock, ConnectError, connect_block};
 use cairn_protocol::pow::{Work, work_of, work_to_bytes};
 use cairn_protocol::signature::SignatureCheck;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -330,24 +330,29 @@ fn compare_state(store: &ChainStore, second: &ChainStore, verified: &mut Verifie
 /// Header rows and numbers against what the log says.
 fn compare_headers(store: &ChainStore, log: &Log, verified: &mut Verified) -> Result<()> {
     let reader = store.base.reader()?;
-    let by_number: BTreeMap<Vec<u8>, Vec<u8>> = log
+    let by_number = log.headers.iter().zip(0u64..).map(|((_, row), number)| {
+        let row: Row = (number_key(number).to_vec(), codec::encode(row));
+        Ok(row)
+    });
+    guarded(verified, HEADERS, |verified| {
+        let rows = reader.scan(HEADERS, Bound::Unbounded, Bound::Unbounded, false)?;
+        compare_rows(rows, by_number, HEADERS, verified)
+    })?;
+    let mut ids: Vec<(BlockId, u64)> = log
         .headers
         .iter()
-        .enumerate()
-        .map(|(number, (_, row))| (number_key(number as u64).to_vec(), codec::encode(row)))
+        .zip(0..)
+        .map(|((id, _), number)| (*id, number))
         .collect();
-    let by_id: BTreeMap<Vec<u8>, Vec<u8>> = log
-        .headers
-        .iter()
-        .enumerate()
-        .map(|(number, (id, _))| (id.as_bytes().to_vec(), number_key(number as u64).to_vec()))
-        .collect();
-    for (table, expected) in [(HEADERS, by_number), (HEADER_NUMBERS, by_id)] {
-        guarded(verified, table, |verified| {
-            let rows = reader.scan(table, Bound::Unbounded, Bound::Unbounded, false)?;
-            compare_rows(rows, expected.into_iter().map(Ok), table, verified)
-        })?;
-    }
+    ids.sort_unstable();
+    let by_id = ids.iter().map(|(id, number)| {
+        let row: Row = (id.as_bytes().to_vec(), number_key(*number).to_vec());
+        Ok(row)
+    });
+    guarded(verified, HEADER_NUMBERS, |verified| {
+        let rows = reader.scan(HEADER_NUMBERS, Bound::Unbounded, Bound::Unbounded, false)?;
+        compare_rows(rows, by_id, HEADER_NUMBERS, verified)
+    })?;
     if store.next_number != log.headers.len() as u64 || store.floor != log.floor {
         verified.problem("row flushed of table meta differs from the log".to_owned());
     }

@@ -32,14 +32,8 @@ impl Default for SegmentOptions {
     }
 }
 
-/// Syncs of a log since it was opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SyncTimes {
-    /// How many.
-    pub count: u64,
-    /// Time they took together.
-    pub total: Duration,
-}
+/// Most sync times that are kept for who asks: a metric samples them every few seconds.
+const SYNC_TIMES_MAX: usize = 1024;
 
 /// An append-only log with one writer. Readers come from [`SegmentLog::reader`].
 #[derive(Debug)]
@@ -49,7 +43,7 @@ pub struct SegmentLog {
     tail: Arc<dyn DiskFile>,
     end: Position,
     durable: Position,
-    syncs: SyncTimes,
+    sync_times: Vec<Duration>,
     stopped: Option<String>,
 }
 
@@ -89,7 +83,7 @@ impl SegmentLog {
             tail,
             end,
             durable: end,
-            syncs: SyncTimes::default(),
+            sync_times: Vec::new(),
             stopped: None,
         };
         Ok((log, recovery))
@@ -115,8 +109,9 @@ impl SegmentLog {
         let start = Instant::now();
         let result = self.tail.sync().at("sync", &path);
         self.stop_on_failure(result)?;
-        self.syncs.count += 1;
-        self.syncs.total += start.elapsed();
+        if self.sync_times.len() < SYNC_TIMES_MAX {
+            self.sync_times.push(start.elapsed());
+        }
         self.durable = self.end;
         Ok(())
     }
@@ -146,9 +141,9 @@ impl SegmentLog {
         self.reader.clone()
     }
 
-    /// How many syncs of the log there were, and how long they took.
-    pub fn syncs(&self) -> SyncTimes {
-        self.syncs
+    /// Takes the times of the syncs since the last call, at most some 1,000 of them.
+    pub fn take_sync_times(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.sync_times)
     }
 
     /// Where the next record will be put.

@@ -22,6 +22,6 @@ mod reader;
 mod recovery;
 
 pub use frame::{FRAME_HEAD_BYTES, Frame, PAYLOAD_BYTES_MAX, Position};
-pub use log::{SegmentLog, SegmentOptions, SyncTimes};
+pub use log::{SegmentLog, SegmentOptions};
 pub use reader::{Frames, SegmentReader};
 pub use recovery::Recovery;
