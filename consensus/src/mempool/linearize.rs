@@ -248,6 +248,20 @@ mod tests {
         assert_eq!(best[0], Rate::new(24, 30));
     }
 
+    /// Found by search: rising through the order cuts a chunk here that sinking leaves whole.
+    #[test]
+    fn both_directions_improve() {
+        let rates = [(2, 4), (5, 1), (10, 3), (6, 4), (0, 3), (14, 3)];
+        let edges = [(0, 1), (0, 2), (1, 5), (2, 5), (3, 5), (4, 5)];
+        let graph = graph(&rates, &edges);
+        let greedy = ancestor_greedy(&graph);
+        let sunk = diagram_of(&graph, &improve(&graph, &greedy, Towards::Back));
+        assert_eq!(sunk, vec![Rate::new(37, 18)]);
+        let best = linearize(&graph).diagram();
+        assert_eq!(best, vec![Rate::new(17, 8), Rate::new(20, 10)]);
+        assert_eq!(best, optimal(&graph));
+    }
+
     #[test]
     fn empty_and_full_clusters() {
         assert_eq!(linearize(&graph(&[], &[])), Linearization::default());

@@ -11,7 +11,7 @@ use cairn_protocol::transaction::{OutPoint, Transaction};
 use proptest::prelude::*;
 
 use super::super::diagram::{Rate, compare, sort_chunks};
-use super::super::{Mempool, OrphanPolicy, Policy, VerifiedTx};
+use super::super::{Mempool, OrphanPolicy, Policy, Refusal, Rejection, VerifiedTx};
 use super::kit::*;
 
 /// Small limits, so that short histories meet them.
@@ -115,6 +115,7 @@ impl History {
                 self.world.pool.expire(self.world.now);
             }
         }
+        self.resolve();
     }
 
     fn pay(&mut self, transaction: &Transaction) {
@@ -142,6 +143,38 @@ impl History {
             Err(rejection) => {
                 assert_eq!(content(&self.world.pool), before, "{rejection}");
                 assert_eq!(self.world.pool.sequence(), sequence);
+                self.keep_orphan(transaction, rejection);
+            }
+        }
+    }
+
+    fn keep_orphan(&mut self, transaction: &Transaction, rejection: Rejection) {
+        let Rejection::Refused(Refusal::MissingInputs(missing)) = rejection else {
+            return;
+        };
+        assert!(
+            missing
+                .iter()
+                .all(|txid| self.world.pool.get(txid).is_none())
+        );
+        let peer = transaction.outputs.len() as u64;
+        let orphan = Arc::new(transaction.clone());
+        // Bounds may refuse it.
+        let _ = self
+            .world
+            .pool
+            .add_orphan(self.world.now, peer, orphan, missing);
+    }
+
+    /// Orphans whose parents came are tried again, for as long as that sets others free.
+    fn resolve(&mut self) {
+        loop {
+            let ready = self.world.pool.take_ready_orphans(2);
+            if ready.is_empty() {
+                return;
+            }
+            for orphan in ready {
+                self.pay(&orphan.transaction);
             }
         }
     }
@@ -348,6 +381,9 @@ proptest! {
             history.run(step);
             history.check();
         }
+        (0..4).for_each(|peer| history.world.pool.peer_gone(peer));
+        let stats = history.world.pool.stats(0);
+        prop_assert_eq!((stats.orphans, stats.orphan_bytes), (0, 0));
     }
 
     /// The order of the pool is a function of its content: another history, the same template.
