@@ -4,7 +4,7 @@
 //! the high 32 bits are written (little-endian) into the last four bytes of the coinbase's 16-byte
 //! extra-nonce; the first twelve are the caller's, so that many searchers of one chain tip never
 //! overlap. Invariant: the root of every header made here commits to the coinbase made with it:
-//! `root = H2(H2(coinbase_id || extension_hash) || tx_root)` (`spec/04-blocks.md#root`).
+//! `root = H2(H2(coinbase_id || extension_hash) || tx_root)` (`spec/05-blocks-and-state.md#header-root`).
 
 use std::ops::Range;
 

@@ -84,6 +84,28 @@ pub enum AddressError {
     },
 }
 
+impl AddressError {
+    /// The rule's id, as in `spec/rules.toml`.
+    pub fn id(&self) -> &'static str {
+        match self {
+            AddressError::Malformed { .. } => "ADR-01",
+            AddressError::UnknownPrefix(_) => "ADR-02",
+            AddressError::UnknownVersion(_) => "ADR-03",
+            AddressError::WrongLength(_) => "ADR-04",
+            AddressError::WrongNetwork { .. } => "ADR-05",
+        }
+    }
+}
+
+/// Id and variant name of every rule of addresses.
+pub const ADDRESS_RULES: &[(&str, &str)] = &[
+    ("ADR-01", "Malformed"),
+    ("ADR-02", "UnknownPrefix"),
+    ("ADR-03", "UnknownVersion"),
+    ("ADR-04", "WrongLength"),
+    ("ADR-05", "WrongNetwork"),
+];
+
 /// A key hash on a network.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Address {

@@ -32,6 +32,24 @@ pub enum DecodeError {
     NotCanonical,
 }
 
+impl DecodeError {
+    /// The rule's id, as in `spec/rules.toml`.
+    pub fn id(&self) -> &'static str {
+        match self {
+            DecodeError::TooLong { .. } => "ENC-01",
+            DecodeError::Malformed(_) => "ENC-02",
+            DecodeError::NotCanonical => "ENC-03",
+        }
+    }
+}
+
+/// Id and variant name of every rule of encodings.
+pub const ENCODING_RULES: &[(&str, &str)] = &[
+    ("ENC-01", "TooLong"),
+    ("ENC-02", "Malformed"),
+    ("ENC-03", "NotCanonical"),
+];
+
 /// The canonical bytes of `value`.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("encoding into memory of a type without failing parts")

@@ -143,9 +143,6 @@ violations! {
     /// The extension's version is 1.
     ExtensionVersion { version: u8 } = "EXT-01",
         "extension version {version} is unknown: expected 1";
-    /// The extension's bytes are within the limit.
-    ExtensionBytes { bytes: usize, max: usize } = "EXT-02",
-        "extension of {bytes} bytes exceeds {max}";
     /// The height is the parent's plus one.
     WrongHeight { height: Height, expected: Height } = "EXT-03",
         "extension names height {height}: expected {expected}";

@@ -11,11 +11,9 @@
 //! `spec/05-blocks-and-state.md#extension`.
 
 use cairn_protocol::block::HeaderRecord;
-use cairn_protocol::codec;
 use cairn_protocol::extension::{EXTENSION_VERSION, Extension, SwitchRecord};
 use cairn_protocol::hash::Hash;
 use cairn_protocol::header::{HEADER_VERSION, Header, VERSION_ROLL_MASK};
-use cairn_protocol::limits::EXTENSION_BYTES_MAX;
 use cairn_protocol::pow::{Bits, Work, work_of};
 use cairn_protocol::rules::Violation;
 use cairn_protocol::spec::ChainParams;
@@ -153,13 +151,6 @@ pub fn check_extension(
     if extension.ext_version != EXTENSION_VERSION {
         return Err(Violation::ExtensionVersion {
             version: extension.ext_version,
-        });
-    }
-    let bytes = codec::encode(extension).len();
-    if bytes > EXTENSION_BYTES_MAX {
-        return Err(Violation::ExtensionBytes {
-            bytes,
-            max: EXTENSION_BYTES_MAX,
         });
     }
     if extension.height != height {

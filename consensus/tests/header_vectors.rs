@@ -1,0 +1,184 @@
+//! The header vectors of `spec/vectors/` against the chain driver and the retarget: each valid record
+//! is taken, each other one breaks exactly the rule that it names.
+//!
+//! Rules: `spec/06-proof-of-work.md#headers`, `spec/05-blocks-and-state.md#extension`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use cairn_consensus::asert::{Anchor, Pace, next_target};
+use cairn_consensus::chain::{BlockOutcome, Chain, MemoryStore, Source};
+use cairn_consensus::nakamoto::{HeaderTree, Index};
+use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::codec::decode;
+use cairn_protocol::hash::BlockId;
+use cairn_protocol::pow::{Bits, work_of};
+use cairn_protocol::signature::{CachedCheck, Ed25519, SignatureCache};
+use cairn_protocol::spec::ChainParams;
+use ruint::aliases::U256;
+use serde_json::Value;
+
+fn file(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../spec/vectors")
+        .join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} is no text in {value}"))
+}
+
+fn number(value: &Value, key: &str) -> u64 {
+    value[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key} is no number in {value}"))
+}
+
+fn block(hex_text: &str) -> Block {
+    Block::from_bytes(&hex::decode(hex_text).expect("hexadecimal")).expect("a canonical block")
+}
+
+#[test]
+fn header_records() {
+    let file = file("headers.json");
+    let params =
+        Arc::new(ChainParams::from_toml(text(&file, "spec")).expect("a valid specification"));
+    let now = number(&file["cases"][0], "now") as u32;
+    let mut sigs = CachedCheck::new(Ed25519, SignatureCache::new(100, (1, 2)));
+    let mut chain =
+        Chain::open(params.clone(), MemoryStore::new(&params), [7; 32]).expect("a new store");
+    let setup = file["setup"].as_array().expect("a list");
+    for setup in setup {
+        let block = block(setup.as_str().expect("hexadecimal"));
+        let outcome = chain
+            .accept_block(now, block, Source::LOCAL)
+            .expect("memory");
+        assert_eq!(outcome, BlockOutcome::Stored { orphans: 0 });
+    }
+    chain.advance(&mut sigs, &mut Vec::new()).expect("memory");
+    assert_eq!(chain.tip().height, setup.len() as u64);
+    let invalid = chain.accept_block(now, block(text(&file, "invalid")), Source(1));
+    assert_eq!(invalid, Ok(BlockOutcome::Stored { orphans: 0 }));
+    chain.advance(&mut sigs, &mut Vec::new()).expect("memory");
+    assert_eq!(
+        chain.tip().height,
+        setup.len() as u64,
+        "the invalid block is not the tip"
+    );
+    let floor: BlockId = text(&file, "floor").parse().expect("an id");
+    assert_eq!(chain.finalize(&floor), Ok(true));
+
+    let store = chain.into_store();
+    let (mut kept, mut broken) = (0, 0);
+    for case in file["cases"].as_array().expect("a list") {
+        // Each case is judged apart: a record that was taken would be known to the next one.
+        let mut chain =
+            Chain::open(params.clone(), store.clone(), [7; 32]).expect("the same store");
+        let bytes = hex::decode(text(case, "record")).expect("hexadecimal");
+        let record: HeaderRecord = decode(&bytes, bytes.len()).expect("a canonical record");
+        let outcome = chain
+            .accept_headers(number(case, "now") as u32, &[record])
+            .expect("memory");
+        let found = outcome.violation.as_ref().map(|violation| violation.id());
+        let (rule, valid) = (text(case, "rule"), case["valid"] == true);
+        let expected = (!valid).then_some(rule);
+        assert_eq!(found, expected, "{rule}: {}", text(case, "name"));
+        assert_eq!(
+            outcome.added,
+            usize::from(valid),
+            "{rule}: {}",
+            text(case, "name")
+        );
+        if valid {
+            kept += 1;
+        } else {
+            broken += 1;
+        }
+    }
+    assert!(kept >= 18 && broken >= 30, "{kept} kept, {broken} broken");
+}
+
+#[test]
+fn sums_of_work() {
+    let file = file("work.json");
+    let number = |value: &Value, key: &str| {
+        U256::from_str_radix(text(value, key), 16).expect("64 hexadecimal digits")
+    };
+    let header = cairn_protocol::spec::builtin::by_name("devnet").expect("built in");
+    let header = header.genesis().header;
+    for sum in file["sums"].as_array().expect("a list") {
+        let bits = Bits(u32::from_str_radix(text(sum, "bits"), 16).expect("eight digits"));
+        let work = work_of(bits.to_target().expect("a target"));
+        let mut tree = HeaderTree::new(BlockId([0; 32]), &header);
+        let before = tree
+            .insert(
+                BlockId([1; 32]),
+                &header,
+                number(sum, "total_before"),
+                Index::GENESIS,
+            )
+            .expect("genesis has no work");
+        let outcome = tree.insert(BlockId([2; 32]), &header, work, before);
+        assert_eq!(outcome.is_ok(), sum["valid"] == true, "{sum}");
+        if let Ok(index) = outcome {
+            assert_eq!(tree.entry(index).score.work, number(sum, "total_after"));
+        }
+    }
+    for case in file["cases"].as_array().expect("a list") {
+        let bits = Bits(u32::from_str_radix(text(case, "bits"), 16).expect("eight digits"));
+        match bits.to_target() {
+            Ok(target) => {
+                assert_eq!(target, number(case, "target"));
+                assert_eq!(work_of(target), number(case, "work"));
+                let canonical = format!("{:08x}", Bits::from_target(target).0);
+                assert_eq!(canonical, text(case, "canonical_bits"));
+            }
+            Err(error) => assert!(error.to_string().contains(text(case, "error")), "{error}"),
+        }
+    }
+}
+
+/// The reference in Python wrote these.
+#[test]
+fn retargets() {
+    let file = file("asert.json");
+    let target = |value: &Value, key: &str| {
+        let bits = u32::from_str_radix(text(value, key), 16).expect("eight digits");
+        Bits(bits).to_target().expect("a target")
+    };
+    let mut steps = 0;
+    for case in file["cases"].as_array().expect("a list") {
+        let anchor = Anchor {
+            height: number(case, "height"),
+            parent_time: number(case, "parent_time") as u32,
+            target: target(case, "bits"),
+        };
+        let pace = Pace {
+            spacing_s: number(case, "spacing_s") as u32,
+            half_life_s: number(case, "half_life_s") as u32,
+            limit: target(case, "limit_bits"),
+        };
+        for step in case["steps"].as_array().expect("a list") {
+            let (height, time) = (step[0].as_u64(), step[1].as_u64());
+            let next = next_target(
+                &anchor,
+                &pace,
+                height.expect("a height"),
+                time.expect("a time") as u32,
+            );
+            let found = format!("{:08x}", Bits::from_target(next).0);
+            assert_eq!(
+                Some(found.as_str()),
+                step[2].as_str(),
+                "{} {step}",
+                text(case, "name")
+            );
+            steps += 1;
+        }
+    }
+    assert!(steps > 400, "{steps} steps");
+}
