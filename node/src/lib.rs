@@ -9,4 +9,5 @@ pub mod config;
 pub mod devnet;
 pub mod keystore;
 pub mod metrics;
+pub mod runtime;
 pub mod wallet;

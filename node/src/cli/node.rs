@@ -131,10 +131,13 @@ pub fn run(args: &NodeArgs) -> CliResult {
     for ignored in config.ignored() {
         tracing::warn!("{ignored}");
     }
-    Err(
-        CliError::failed("the node's runtime is not linked into this program")
-            .value(format!("{config:?}")),
-    )
+    crate::runtime::run(&config).map_err(|error| {
+        if error.is_usage() {
+            CliError::usage(error)
+        } else {
+            CliError::failed(error)
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,0 +1,21 @@
+//! The node's clock: the one place where it asks what time it is.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970; 0 on a clock before that.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    now_ms() / 1000
+}
+
+/// Seconds since 1970 in the width of a header's time.
+pub fn now_u32() -> u32 {
+    u32::try_from(now_s()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,21 @@
+//! The ledger task: one thread that owns the chain and moves it, and a handle for everyone else.
+//!
+//! ```text
+//!  relay, sync, miner, API ──commands──> [ thread: Chain + store + signature cache ]
+//!                          <──replies──          │ publishes        │ emits
+//!                                          ChainSnapshot        LedgerEvent
+//! ```
+//!
+//! Invariants: the chain moves in one thread; a reply comes after what it says is durable; readers
+//! use published snapshots and never wait for the thread. The mempool is behind a lock that the
+//! thread holds only while it changes it.
+
+mod command;
+mod event;
+mod submit;
+mod worker;
+
+pub use command::LedgerHandle;
+pub use event::LedgerEvent;
+pub use submit::SubmitError;
+pub use worker::{LedgerConfig, start};

@@ -1,0 +1,435 @@
+//! The ledger thread: takes commands one by one, moves the chain, keeps the mempool in step.
+//!
+//! Invariant: after each command the published view, the snapshot and the mempool belong to one tip.
+//! A fault of the disk ends the thread and with it the node: nothing is promised after it.
+
+use super::command::{BlockReply, COMMANDS_MAX, Command, LedgerHandle};
+use super::event::LedgerEvent;
+use super::submit::spend_context;
+use crate::metrics::Metrics;
+use crate::runtime::clock::{now_ms, now_s, now_u32};
+use crate::runtime::view::ChainView;
+use arc_swap::ArcSwap;
+use cairn_consensus::chain::{Chain, ChainEvent, HeadersOutcome, Source};
+use cairn_consensus::fees::{BlockFees, Estimator};
+use cairn_consensus::mempool::{Mempool, Policy, Removal, Removed, decode_dump, encode_dump};
+use cairn_consensus::template::{BlockTemplate, Chosen};
+use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::ledger::Fault;
+use cairn_protocol::limits::COINBASE_BYTES_MAX;
+use cairn_protocol::lock::Lock;
+use cairn_protocol::signature::{CachedCheck, Ed25519, SignatureCache};
+use cairn_protocol::spec::ChainParams;
+use cairn_protocol::transaction::BODY_WEIGHT;
+use cairn_storage::chain::{ChainReader, ChainStore};
+use parking_lot::RwLock;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{broadcast, mpsc};
+
+/// Events that a slow receiver may lag behind.
+const EVENTS_MAX: usize = 4_096;
+
+/// Entries of the signature cache: two generations of wtxids at 32 bytes, some 8 MB when full.
+const SIGNATURE_CACHE_ENTRIES: usize = 100_000;
+
+/// Upkeep between commands: held blocks, expiry, flush.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Seconds between two dumps of the mempool.
+const DUMP_INTERVAL_S: u64 = 600;
+
+/// Weight kept free for header, extension, attachments and the coinbase.
+const TEMPLATE_OVERHEAD: u64 = BODY_WEIGHT * (80 + 1_024 + 64 + COINBASE_BYTES_MAX as u64 / 4);
+
+/// What the ledger starts from.
+pub struct LedgerConfig {
+    /// The chain.
+    pub params: Arc<ChainParams>,
+    /// The mempool's limits.
+    pub policy: Policy,
+    /// File of the mempool's dump.
+    pub dump_file: PathBuf,
+    /// File of the fee estimator.
+    pub fees_file: PathBuf,
+    /// Where times and counts go.
+    pub metrics: Arc<Metrics>,
+}
+
+/// What anybody may read at any time.
+pub struct Published {
+    /// Snapshots.
+    pub reader: ChainReader,
+    /// Tip, best header, floor.
+    pub view: ArcSwap<ChainView>,
+    /// The mempool; written by the ledger thread alone.
+    pub mempool: RwLock<Mempool>,
+    /// The fee estimator; written by the ledger thread alone.
+    pub estimator: RwLock<Estimator>,
+}
+
+/// The thread's state.
+pub(super) struct Worker {
+    pub(super) params: Arc<ChainParams>,
+    pub(super) chain: Chain<ChainStore>,
+    pub(super) signatures: CachedCheck<Ed25519>,
+    pub(super) published: Arc<Published>,
+    events: broadcast::Sender<LedgerEvent>,
+    metrics: Arc<Metrics>,
+    dump_file: PathBuf,
+    fees_file: PathBuf,
+    dumped_s: u64,
+}
+
+/// Opens the chain over `store` and starts the thread. `failed` is called if it ends by a fault.
+///
+/// Errors: a fault of the store, or one that belongs to another chain.
+pub fn start(
+    config: LedgerConfig,
+    store: ChainStore,
+    failed: impl FnOnce(Fault) + Send + 'static,
+) -> Result<LedgerHandle, Fault> {
+    let LedgerConfig {
+        params,
+        policy,
+        dump_file,
+        fees_file,
+        metrics,
+    } = config;
+    let reader = store.reader();
+    let chain = Chain::open(Arc::clone(&params), store, rand::random())?;
+    let estimator = load_estimator(&fees_file, &params);
+    let published = Arc::new(Published {
+        reader,
+        view: ArcSwap::from_pointee(view_of(&chain)),
+        mempool: RwLock::new(Mempool::new(policy)),
+        estimator: RwLock::new(estimator),
+    });
+    let cache = SignatureCache::new(SIGNATURE_CACHE_ENTRIES, rand::random());
+    let (events, _) = broadcast::channel(EVENTS_MAX);
+    let mut worker = Worker {
+        params: Arc::clone(&params),
+        chain,
+        signatures: CachedCheck::new(Ed25519, cache),
+        published: Arc::clone(&published),
+        events: events.clone(),
+        metrics,
+        dump_file,
+        fees_file,
+        dumped_s: now_s(),
+    };
+    worker.settle()?;
+    worker.load_dump();
+    let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+    let run = move || {
+        if let Err(fault) = worker.run(queue) {
+            failed(fault);
+        }
+    };
+    std::thread::Builder::new()
+        .name("cairn-ledger".into())
+        .spawn(run)
+        .map_err(|error| Fault(format!("cannot start the ledger thread: {error}")))?;
+    Ok(LedgerHandle {
+        params,
+        commands,
+        published,
+        events,
+    })
+}
+
+fn load_estimator(path: &std::path::Path, params: &ChainParams) -> Estimator {
+    let weight_max = params.limits().block_weight_max;
+    let Ok(bytes) = std::fs::read(path) else {
+        return Estimator::new(weight_max);
+    };
+    Estimator::from_bytes(weight_max, &bytes).unwrap_or_else(|error| {
+        tracing::warn!(file = %path.display(), %error, "fee history is damaged: starting a new one");
+        Estimator::new(weight_max)
+    })
+}
+
+fn view_of(chain: &Chain<ChainStore>) -> ChainView {
+    let (tip, best, floor) = (chain.tip(), chain.best_header(), chain.floor());
+    ChainView {
+        height: tip.height,
+        tip: tip.id,
+        tip_time: tip.time,
+        work: tip.work,
+        header_height: best.height,
+        best_header: best.id,
+        locator: chain.locator(),
+        finalized_height: floor.height,
+        finalized: floor.id,
+    }
+}
+
+impl Worker {
+    /// The clock, in seconds.
+    pub(super) fn now_s(&self) -> u64 {
+        now_s()
+    }
+
+    /// Tells everyone. Nobody may be listening.
+    pub(super) fn emit(&self, event: LedgerEvent) {
+        let _ = self.events.send(event);
+    }
+
+    /// Writes down which transactions left without being mined.
+    pub(super) fn log_removed(&self, removed: &[Removed]) {
+        for Removed { ids, why, .. } in removed {
+            if !matches!(why, Removal::Confirmed { .. }) {
+                tracing::debug!(txid = %ids.txid, why = why.name(), "transaction left the mempool");
+            }
+        }
+    }
+
+    fn run(&mut self, mut queue: mpsc::Receiver<Command>) -> Result<(), Fault> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Fault(format!("cannot start the ledger's timer: {error}")))?;
+        let mut ticked = Instant::now();
+        loop {
+            let command =
+                runtime.block_on(async { tokio::time::timeout(TICK, queue.recv()).await });
+            match command {
+                Ok(None) => return self.close(),
+                Ok(Some(Command::Stop { reply })) => {
+                    let outcome = self.close();
+                    // Whoever asked may have gone.
+                    let _ = reply.send(());
+                    return outcome;
+                }
+                Ok(Some(command)) => self.handle(command)?,
+                Err(_) => {}
+            }
+            if ticked.elapsed() >= TICK {
+                self.tick()?;
+                ticked = Instant::now();
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) -> Result<(), Fault> {
+        match command {
+            Command::Headers { records, reply } => {
+                // Whoever asked may have gone; the chain has moved all the same. Likewise below.
+                let _ = reply.send(self.headers(&records)?);
+            }
+            Command::Block {
+                block,
+                source,
+                reply,
+            } => {
+                let _ = reply.send(self.block(*block, source)?);
+            }
+            Command::Submit {
+                transactions,
+                source,
+                reply,
+            } => {
+                let _ = reply.send(self.submit(transactions, source));
+            }
+            Command::Template { reward, reply } => {
+                let _ = reply.send(self.template(&reward));
+            }
+            Command::MissingBodies { max, reply } => {
+                let _ = reply.send(self.chain.missing_bodies(max));
+            }
+            Command::Forget { source } => {
+                self.chain.forget_source(source);
+                self.published.mempool.write().peer_gone(source.0);
+            }
+            Command::Stop { .. } => unreachable!("handled by the loop"),
+        }
+        Ok(())
+    }
+
+    fn headers(&mut self, records: &[HeaderRecord]) -> Result<HeadersOutcome, Fault> {
+        let outcome = self.chain.accept_headers(now_u32(), records)?;
+        self.settle()?;
+        Ok(outcome)
+    }
+
+    fn block(&mut self, block: Block, source: Source) -> Result<BlockReply, Fault> {
+        let id = block.id();
+        let outcome = self.chain.accept_block(now_u32(), block, source)?;
+        self.settle()?;
+        Ok(BlockReply {
+            outcome,
+            connected: self.chain.is_connected(&id),
+        })
+    }
+
+    fn tick(&mut self) -> Result<(), Fault> {
+        self.chain.release_held(now_u32())?;
+        self.settle()?;
+        let expired = self.published.mempool.write().expire(now_s());
+        self.log_removed(&expired);
+        self.chain
+            .store_mut()
+            .maintain(Duration::from_millis(now_ms()))
+            .map_err(|error| Fault(error.to_string()))?;
+        if now_s().saturating_sub(self.dumped_s) >= DUMP_INTERVAL_S {
+            self.dump();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        self.dump();
+        self.chain
+            .store_mut()
+            .flush()
+            .map_err(|error| Fault(error.to_string()))
+    }
+
+    /// Moves the tip to the best branch, then mempool, view and listeners after it.
+    fn settle(&mut self) -> Result<(), Fault> {
+        let mut events = Vec::new();
+        let started = Instant::now();
+        self.chain.advance(&mut self.signatures, &mut events)?;
+        let connected = events
+            .iter()
+            .filter(|e| matches!(e, ChainEvent::Connected(_)))
+            .count();
+        for _ in 0..connected {
+            let seconds = started.elapsed().as_secs_f64() / connected as f64;
+            self.metrics.block_connect_seconds.observe(seconds);
+        }
+        let mut moved = false;
+        for event in events {
+            moved |= matches!(event, ChainEvent::TipChanged(_));
+            self.follow(event)?;
+        }
+        let view = view_of(&self.chain);
+        self.metrics
+            .chain_height
+            .set(i64::try_from(view.height).unwrap_or(i64::MAX));
+        let finalized = i64::try_from(view.finalized_height).unwrap_or(i64::MAX);
+        self.metrics.chain_finalized_height.set(finalized);
+        let remaining = view.header_height.saturating_sub(view.height);
+        self.metrics
+            .sync_blocks_remaining
+            .set(i64::try_from(remaining).unwrap_or(i64::MAX));
+        self.published.view.store(Arc::new(view));
+        if moved {
+            self.emit(LedgerEvent::TipChanged);
+        }
+        Ok(())
+    }
+
+    fn follow(&mut self, event: ChainEvent) -> Result<(), Fault> {
+        match event {
+            ChainEvent::Connected(connected) => {
+                self.metrics.chain_blocks_connected.inc();
+                let block = connected.block.block();
+                let ids = connected.block.transaction_ids();
+                let removed = {
+                    let mut pool = self.published.mempool.write();
+                    pool.block_connected(connected.height, &block.transactions, ids)
+                };
+                self.log_removed(&removed);
+                let fees =
+                    BlockFees::of(connected.height, &block.transactions, ids, &connected.fees);
+                self.published.estimator.write().block_connected(fees);
+                tracing::debug!(height = connected.height, id = %connected.id, "block connected");
+            }
+            ChainEvent::Disconnected(gone) => {
+                let mut pool = self.published.mempool.write();
+                pool.block_disconnected(gone.height, &gone.block.transactions);
+                drop(pool);
+                self.published
+                    .estimator
+                    .write()
+                    .block_disconnected(gone.height);
+                tracing::debug!(height = gone.height, id = %gone.id, "block taken off");
+            }
+            ChainEvent::Invalid(invalid) => {
+                let why = invalid.violation.to_string();
+                tracing::warn!(height = invalid.height, id = %invalid.id, %why, "invalid block");
+                let source = invalid.source.unwrap_or(Source::LOCAL).0;
+                self.emit(LedgerEvent::InvalidBlock { source });
+            }
+            ChainEvent::TipChanged(change) => {
+                if change.depth > 0 {
+                    self.metrics.chain_reorgs.inc();
+                    self.metrics.chain_reorg_depth.observe(change.depth as f64);
+                    tracing::info!(
+                        depth = change.depth,
+                        height = change.height,
+                        "reorganisation"
+                    );
+                }
+                let median = self.chain.median_time_past();
+                let context = spend_context(&self.params, change.height, median);
+                let report = {
+                    let mut pool = self.published.mempool.write();
+                    pool.tip_changed(now_s(), self.chain.store(), &context)?
+                };
+                self.log_removed(&report.removed);
+            }
+        }
+        Ok(())
+    }
+
+    fn template(&self, reward: &Lock) -> Result<BlockTemplate, String> {
+        let weight_max = self
+            .params
+            .limits()
+            .block_weight_max
+            .saturating_sub(TEMPLATE_OVERHEAD);
+        let selection = self.published.mempool.read().select(weight_max);
+        let chosen: Vec<Chosen<'_>> = selection
+            .transactions
+            .iter()
+            .map(|s| Chosen {
+                transaction: &s.transaction,
+                ids: &s.ids,
+                fee: s.fee,
+            })
+            .collect();
+        let (state, bits) = (self.chain.state(), self.chain.next_bits());
+        BlockTemplate::new(&self.params, state, bits, now_u32(), reward, &chosen)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Writes the mempool and the fee history. A failure costs their memory of this run only.
+    fn dump(&mut self) {
+        self.dumped_s = now_s();
+        let residents = self.published.mempool.read().dump();
+        let files = [
+            (&self.dump_file, encode_dump(&residents)),
+            (&self.fees_file, self.published.estimator.read().to_bytes()),
+        ];
+        for (path, bytes) in files {
+            if let Err(error) = crate::runtime::files::write_atomically(path, &bytes) {
+                tracing::warn!(file = %path.display(), %error, "cannot write");
+            }
+        }
+    }
+
+    fn load_dump(&mut self) {
+        let Ok(bytes) = std::fs::read(&self.dump_file) else {
+            return;
+        };
+        match decode_dump(&bytes) {
+            Ok(residents) => {
+                let offered = residents.len();
+                let batch = residents
+                    .into_iter()
+                    .map(|(transaction, _)| transaction)
+                    .collect();
+                let verdicts = self.submit(batch, Source::LOCAL);
+                let kept = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+                tracing::info!(offered, kept, "mempool loaded");
+            }
+            Err(error) => {
+                let file = self.dump_file.display();
+                tracing::warn!(%file, %error, "mempool file is damaged: starting empty");
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Mining inside the node: fresh templates to the miner, solved blocks to the ledger and the swarm.
+//!
+//! Invariants: a new tip replaces the template at once, a gain in fees at the next look; a solution
+//! of an old template is never submitted; height 1 of a devnet is not throttled.
+
+use super::ledger::{LedgerEvent, LedgerHandle};
+use super::relay::Relay;
+use crate::metrics::Metrics;
+use cairn_consensus::chain::{BlockOutcome, Source};
+use cairn_consensus::template::BlockTemplate;
+use cairn_miner::{Miner, Mining, PauseReason, Solved, Template};
+use cairn_protocol::coinbase::EXTRA_NONCE_BYTES;
+use cairn_protocol::lock::Lock;
+use parking_lot::Mutex;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// How often fees, time and the reasons to rest are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks after which a template is renewed for its time alone.
+const RENEW_LOOKS: u32 = 30;
+
+/// Solutions that wait for the ledger; a miner finds the next one only after the last was taken.
+const SOLUTIONS_MAX: usize = 4;
+
+/// The miner in the node.
+pub struct NodeMiner {
+    miner: Arc<Miner>,
+    mining: Mining,
+    current: Mutex<Option<Current>>,
+    found: AtomicU64,
+}
+
+struct Current {
+    number: u64,
+    template: BlockTemplate,
+}
+
+/// What the mining task needs.
+pub struct MiningSetup {
+    /// The ledger.
+    pub ledger: LedgerHandle,
+    /// Where solved blocks are announced.
+    pub relay: Arc<Relay>,
+    /// Where rewards go.
+    pub reward: Lock,
+    /// Where hashes are counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether to mine from the start.
+    pub mine: bool,
+    /// Whether this node still catches up.
+    pub syncing: watch::Receiver<bool>,
+}
+
+impl NodeMiner {
+    /// Makes a miner that rests until [`NodeMiner::run`].
+    pub fn new(miner: Arc<Miner>) -> std::io::Result<(Arc<NodeMiner>, mpsc::Receiver<Solved>)> {
+        let (solved, solutions) = mpsc::channel(SOLUTIONS_MAX);
+        let mining = miner.run(move |solution| {
+            // A full queue means that the ledger has stopped taking blocks: this one is lost.
+            if solved.try_send(solution).is_err() {
+                tracing::warn!("a solved block was dropped: the ledger is too busy");
+            }
+        })?;
+        let (current, found) = (Mutex::new(None), AtomicU64::new(0));
+        let miner = NodeMiner {
+            miner,
+            mining,
+            current,
+            found,
+        };
+        Ok((Arc::new(miner), solutions))
+    }
+
+    /// The kernels and their counters.
+    pub fn miner(&self) -> &Arc<Miner> {
+        &self.miner
+    }
+
+    /// The running search.
+    pub fn mining(&self) -> &Mining {
+        &self.mining
+    }
+
+    /// Blocks found in this run that became part of the chain.
+    pub fn blocks_found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+
+    /// Pauses on request, or goes on.
+    pub fn set_paused(&self, paused: bool) {
+        self.mining.set_paused(PauseReason::Requested, paused);
+    }
+
+    /// Keeps the search fed until the ledger stops.
+    pub async fn run(
+        self: Arc<Self>,
+        mut setup: MiningSetup,
+        mut solutions: mpsc::Receiver<Solved>,
+    ) {
+        self.set_paused(!setup.mine);
+        let mut events = setup.ledger.subscribe();
+        let mut look = tokio::time::interval(LOOK);
+        let (mut looks, mut fees) = (0, None);
+        loop {
+            let renew = tokio::select! {
+                solved = solutions.recv() => {
+                    let Some(solved) = solved else { return };
+                    self.submit(&setup, solved).await;
+                    false
+                }
+                event = events.recv() => match event {
+                    Ok(LedgerEvent::TipChanged) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                        true
+                    }
+                    Ok(_) => false,
+                    Err(broadcast::error::RecvError::Closed) => return,
+                },
+                _ = look.tick() => {
+                    looks += 1;
+                    self.look(&mut setup);
+                    looks >= RENEW_LOOKS || self.fees_grew(&setup, fees)
+                }
+            };
+            if renew {
+                looks = 0;
+                match self.renew(&setup).await {
+                    Ok(template_fees) => fees = Some(template_fees),
+                    Err(Stopped) => return,
+                }
+            }
+        }
+    }
+
+    /// Reasons to rest, and the counters.
+    fn look(&self, setup: &mut MiningSetup) {
+        let params = setup.ledger.params();
+        let alone = !params.is_devnet() && setup.relay.peers() == 0;
+        self.mining
+            .set_paused(PauseReason::Syncing, *setup.syncing.borrow_and_update());
+        self.mining.set_paused(PauseReason::NoPeers, alone);
+        for rate in self.miner.hash_rates() {
+            let labels = [rate.algo.name(), rate.kernel.name()];
+            let counter = setup.metrics.miner_hashes.with_label_values(&labels);
+            counter.inc_by(rate.hashes.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Whether the mempool's best fees are above those of the template in work.
+    fn fees_grew(&self, setup: &MiningSetup, fees: Option<u64>) -> bool {
+        let Some(fees) = fees else { return true };
+        let weight = setup.ledger.params().limits().block_weight_max;
+        let best = setup.ledger.mempool().read().best_fee_total(weight);
+        best.0 > fees
+    }
+
+    async fn renew(&self, setup: &MiningSetup) -> Result<u64, Stopped> {
+        let template = match setup.ledger.template(setup.reward.clone()).await {
+            Ok(Ok(template)) => template,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "no template for the miner");
+                self.mining.clear_template();
+                return Ok(0);
+            }
+            Err(_) => return Err(Stopped),
+        };
+        let params = setup.ledger.params();
+        let height = template.block.extension.height;
+        let subsidy = params.subsidy(height, setup.ledger.snapshot().state().engine.issued);
+        let fees = template.reward.0.saturating_sub(subsidy.0);
+        let unthrottled = height == 1;
+        let rate = NonZeroU64::new(params.mining().hashes_per_second);
+        self.mining.set_limit(rate.filter(|_| !unthrottled));
+        match search_template(&template, params.timing().pow_function) {
+            Ok(search) => {
+                let mut current = self.current.lock();
+                let number = self.mining.set_template(search);
+                *current = Some(Current { number, template });
+            }
+            Err(error) => tracing::warn!(%error, "the miner refuses a template"),
+        }
+        Ok(fees)
+    }
+
+    async fn submit(&self, setup: &MiningSetup, solved: Solved) {
+        let template = {
+            let mut current = self.current.lock();
+            match current.take() {
+                Some(current) if current.number == solved.template => current.template,
+                other => {
+                    *current = other;
+                    return;
+                }
+            }
+        };
+        let extra_nonce: [u8; EXTRA_NONCE_BYTES] = solved.solution.extra_nonce();
+        let block = template.solved(extra_nonce, solved.solution.nonce());
+        let (id, height) = (block.id(), block.extension.height);
+        match setup.ledger.block(block, Source::LOCAL).await {
+            Ok(reply) if matches!(reply.outcome, BlockOutcome::Stored { .. }) => {
+                tracing::info!(height, %id, "mined a block");
+                self.found
+                    .fetch_add(u64::from(reply.connected), Ordering::Relaxed);
+                setup.relay.announce_block(&id).await;
+            }
+            Ok(reply) => {
+                tracing::warn!(height, %id, outcome = ?reply.outcome, "lost a mined block")
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The ledger has stopped.
+struct Stopped;
+
+/// The miner's view of a template.
+pub(super) fn search_template(
+    template: &BlockTemplate,
+    function: cairn_protocol::pow::PowFunction,
+) -> Result<Template, cairn_miner::TemplateError> {
+    // A random start: two miners that pay to one address do not search the same headers.
+    let mut coinbase = template.block.coinbase.clone();
+    coinbase.extra_nonce = rand::random();
+    Template::new(
+        template.block.header.to_bytes(),
+        coinbase.to_bytes(),
+        template.extension_hash.0,
+        template.tx_root.0,
+        template.target,
+        miner_function(function),
+    )
+}
+
+/// The miner's name of a function.
+pub(super) fn miner_function(
+    function: cairn_protocol::pow::PowFunction,
+) -> cairn_miner::PowFunction {
+    match function {
+        cairn_protocol::pow::PowFunction::Sha256d => cairn_miner::PowFunction::Sha256d,
+        cairn_protocol::pow::PowFunction::Blake3 => cairn_miner::PowFunction::Blake3,
+    }
+}

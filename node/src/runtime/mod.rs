@@ -1,0 +1,375 @@
+//! A running node: starts the parts in order, connects them, stops them in reverse.
+//!
+//! ```text
+//!   data directory, lock ─► store ─► ledger thread ─► swarm ─► relay, sync ─► miner ─► API
+//! ```
+//!
+//! Invariant: a part starts only when those that it needs run, and nothing is listened on before
+//! the store is open; a fault of the disk stops the node instead of letting it promise more.
+
+mod backend;
+mod clock;
+mod error;
+mod files;
+mod ledger;
+mod mining;
+mod net;
+mod peers;
+mod relay;
+mod serve;
+mod sync;
+mod view;
+
+pub use error::NodeError;
+
+use crate::api::{ApiServer, ApiSettings, EventHub};
+use crate::config::{ChainChoice, NodeConfig, Role};
+use crate::metrics::{KnownLabels, Metrics};
+use backend::NodeBackend;
+use cairn_consensus::mempool::Policy;
+use cairn_miner::{Kernel, Miner, Settings};
+use cairn_network::counters::Dropped;
+use cairn_network::{Multiaddr, NetworkConfig, NetworkHandle, identity};
+use cairn_protocol::address::Address;
+use cairn_protocol::ledger::Fault;
+use cairn_protocol::spec::{ChainParams, builtin};
+use cairn_storage::chain::{ChainStore, StoreOptions};
+use cairn_storage::directory::DataDirectory;
+use cairn_storage::disk::RealDisk;
+use ledger::{LedgerConfig, LedgerHandle};
+use mining::{MiningSetup, NodeMiner};
+use net::NetTask;
+use peers::PeerNumbers;
+use relay::Relay;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Time that each part has to stop; all of them together stay below the five seconds that a node
+/// promises.
+const STOP_MAX: Duration = Duration::from_millis(1_500);
+
+/// Peers that wait for the sync task's attention.
+const WANTED_MAX: usize = 64;
+
+/// Memory of a devnet node's mempool: the process stays below 60 MB.
+const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;
+
+/// The chain of a setting.
+pub fn chain_params(chain: &ChainChoice) -> Result<ChainParams, NodeError> {
+    match chain {
+        ChainChoice::Devnet => Ok(builtin::by_name("devnet").expect("built in")),
+        ChainChoice::Testnet => Ok(builtin::by_name("testnet").expect("built in")),
+        ChainChoice::File(path) => {
+            let text = std::fs::read_to_string(path).map_err(|error| NodeError::SpecFile {
+                path: path.clone(),
+                error,
+            })?;
+            ChainParams::from_toml(&text).map_err(|error| NodeError::Spec {
+                path: path.clone(),
+                error,
+            })
+        }
+    }
+}
+
+/// Runs a node until it is told to stop, or cannot go on.
+pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
+    let params = Arc::new(chain_params(&config.chain)?);
+    if config.roles.contains(&Role::Sql) && !config.roles.contains(&Role::Ledger) {
+        return Err(NodeError::Missing("a node with the role sql alone"));
+    }
+    let reward = reward_address(config, &params)?;
+    let directory = DataDirectory::open(&config.data_dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("cairn")
+        .build()
+        .map_err(NodeError::Runtime)?;
+    let outcome = runtime.block_on(run_parts(config, params, reward, &directory));
+    runtime.shutdown_timeout(STOP_MAX);
+    outcome
+}
+
+fn reward_address(config: &NodeConfig, params: &ChainParams) -> Result<Option<Address>, NodeError> {
+    let reward = config
+        .mine_to
+        .as_deref()
+        .map(|text| Address::parse(text, params.network()));
+    let reward = reward.transpose().map_err(NodeError::RewardAddress)?;
+    if config.mine && reward.is_none() {
+        return Err(NodeError::NoRewardAddress);
+    }
+    Ok(reward)
+}
+
+async fn run_parts(
+    config: &NodeConfig,
+    params: Arc<ChainParams>,
+    reward: Option<Address>,
+    directory: &DataDirectory,
+) -> Result<(), NodeError> {
+    // Signals are caught before anything is started, so that none is missed.
+    let mut signals = Signals::new().map_err(NodeError::Runtime)?;
+    let miner = start_miner(config)?;
+    let metrics = Arc::new(Metrics::new(&known_labels(&miner)));
+    let (failed, mut failure) = mpsc::channel::<Fault>(1);
+    let ledger = start_ledger(config, &params, directory, &metrics, failed)?;
+    let (network, events) = start_network(config, &params, directory, &ledger)?;
+    let numbers = Arc::new(PeerNumbers::default());
+    let (wanted, wanted_peers) = mpsc::channel(WANTED_MAX);
+    let relay = Relay::new(
+        ledger.clone(),
+        network.clone(),
+        Arc::clone(&numbers),
+        wanted,
+    );
+    let (syncing_sender, syncing) = watch::channel(true);
+    let sync = sync::start(
+        ledger.clone(),
+        network.clone(),
+        Arc::clone(&numbers),
+        wanted_peers,
+        syncing_sender,
+    );
+    let net = NetTask::new(
+        ledger.clone(),
+        network.clone(),
+        Arc::clone(&relay),
+        numbers,
+        sync,
+    );
+    tokio::spawn(net.run(events));
+    let (node_miner, solutions) = NodeMiner::new(miner).map_err(NodeError::Runtime)?;
+    if let Some(reward) = reward {
+        let setup = MiningSetup {
+            ledger: ledger.clone(),
+            relay: Arc::clone(&relay),
+            reward: reward.lock(),
+            metrics: Arc::clone(&metrics),
+            mine: config.mine,
+            syncing: syncing.clone(),
+        };
+        tokio::spawn(Arc::clone(&node_miner).run(setup, solutions));
+    }
+    let stopping = Arc::new(AtomicBool::new(false));
+    let backend = Arc::new(NodeBackend {
+        ledger: ledger.clone(),
+        network: network.clone(),
+        relay,
+        miner: node_miner,
+        mining_enabled: config.mine,
+        reward,
+        syncing,
+        stopping: Arc::clone(&stopping),
+        metrics: Arc::clone(&metrics),
+        stores: stores(directory),
+        runtime: tokio::runtime::Handle::current(),
+    });
+    let hub = Arc::new(EventHub::default());
+    tokio::spawn(feed_events(
+        ledger.clone(),
+        Arc::clone(&backend),
+        Arc::clone(&hub),
+    ));
+    let settings = ApiSettings {
+        listen: config.api,
+        token_file: config.api_token_file.clone(),
+        limits: Default::default(),
+    };
+    let api = ApiServer::start(settings, backend, hub, metrics).await?;
+    println!("api http://{}", api.local_address());
+    tracing::info!(
+        chain = params.name(), genesis = %params.chain_id(), height = ledger.view().height,
+        api = %api.local_address(), "node is up"
+    );
+    let outcome = tokio::select! {
+        signal = signals.next() => { tracing::info!(signal, "stopping"); Ok(()) }
+        fault = failure.recv() => {
+            let fault = fault.unwrap_or_else(|| Fault("the ledger thread ended".to_owned()));
+            tracing::error!(%fault, "the node cannot go on");
+            Err(NodeError::Fault(fault))
+        }
+    };
+    stopping.store(true, Ordering::Relaxed);
+    stop_parts(api, &network, &ledger).await;
+    outcome
+}
+
+/// Stops the parts in reverse order; each has its time, and one that overstays it is left behind.
+async fn stop_parts(api: ApiServer, network: &NetworkHandle, ledger: &LedgerHandle) {
+    let late = |part: &str| tracing::warn!(part, "did not stop in time");
+    if tokio::time::timeout(STOP_MAX, api.stop()).await.is_err() {
+        late("api");
+    }
+    if tokio::time::timeout(STOP_MAX, network.shutdown())
+        .await
+        .is_err()
+    {
+        late("network");
+    }
+    if tokio::time::timeout(STOP_MAX, ledger.stop()).await.is_err() {
+        late("ledger");
+    }
+}
+
+fn start_miner(config: &NodeConfig) -> Result<Arc<Miner>, NodeError> {
+    let settings = Settings {
+        threads: config.threads,
+        ..Settings::default()
+    };
+    let miner = Miner::new(settings).map_err(|error| NodeError::Miner(error.to_string()))?;
+    for refusal in miner.refusals() {
+        tracing::warn!(%refusal, "a miner kernel is refused");
+    }
+    Ok(Arc::new(miner))
+}
+
+fn known_labels(miner: &Miner) -> KnownLabels {
+    let kernels = miner.hash_rates().into_iter().map(|rate| {
+        (
+            rate.algo.name().to_owned(),
+            Kernel::name(rate.kernel).to_owned(),
+        )
+    });
+    KnownLabels {
+        kernels: kernels.collect(),
+        queues: Dropped::ALL
+            .iter()
+            .map(|queue| queue.label().to_owned())
+            .collect(),
+        stores: STORES.iter().map(|(name, _)| (*name).to_owned()).collect(),
+    }
+}
+
+/// Stores of a node: the label of their size, and where they are below the data directory.
+const STORES: [(&str, &str); 3] = [
+    ("blocks", "chain/log"),
+    ("chain", "chain/tables.redb"),
+    ("peers", "peers.redb"),
+];
+
+fn stores(directory: &DataDirectory) -> Vec<(&'static str, PathBuf)> {
+    STORES
+        .iter()
+        .map(|(name, path)| (*name, directory.join(path)))
+        .collect()
+}
+
+fn start_ledger(
+    config: &NodeConfig,
+    params: &Arc<ChainParams>,
+    directory: &DataDirectory,
+    metrics: &Arc<Metrics>,
+    failed: mpsc::Sender<Fault>,
+) -> Result<LedgerHandle, NodeError> {
+    let memory = config
+        .max_memory_bytes
+        .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let options = match memory {
+        // Half for the chain's caches; the rest for mempool, swarm and requests.
+        Some(bytes) => StoreOptions::with_memory(bytes / 2),
+        None if params.is_devnet() => StoreOptions::small(),
+        None => StoreOptions::default(),
+    };
+    let mut policy = Policy::default();
+    if params.is_devnet() {
+        policy.usage_bytes_max = DEVNET_MEMPOOL_BYTES;
+    }
+    let store = ChainStore::open(
+        Arc::new(RealDisk),
+        &directory.join("chain"),
+        Arc::clone(params),
+        options,
+    )?;
+    let ledger = LedgerConfig {
+        params: Arc::clone(params),
+        policy,
+        dump_file: directory.join("mempool.dat"),
+        fees_file: directory.join("fees.dat"),
+        metrics: Arc::clone(metrics),
+    };
+    let report = move |fault| {
+        // The node is stopping already if nobody listens.
+        let _ = failed.blocking_send(fault);
+    };
+    ledger::start(ledger, store, report).map_err(NodeError::Fault)
+}
+
+fn start_network(
+    config: &NodeConfig,
+    params: &ChainParams,
+    directory: &DataDirectory,
+    ledger: &LedgerHandle,
+) -> Result<(NetworkHandle, mpsc::Receiver<cairn_network::NetworkEvent>), NodeError> {
+    let keypair = identity::load_or_create(&directory.join("node_key"))?;
+    let mut network = NetworkConfig::new(keypair, net::status(params, &ledger.view(), 0));
+    network.listen = multiaddrs("--p2p", &config.p2p)?;
+    let known = params.file().sync.bootnodes.iter().chain(&config.bootnodes);
+    network.bootnodes = multiaddrs("--bootnode", &known.cloned().collect::<Vec<_>>())?;
+    network.peers_file = Some(directory.join("peers.redb"));
+    network.mdns = config.mdns;
+    network.kad_server = params.is_devnet() || config.bootnodes.is_empty();
+    network.private_addresses = params.is_devnet();
+    Ok(cairn_network::start(network)?)
+}
+
+fn multiaddrs(flag: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
+    let parse = |text: &String| {
+        text.parse::<Multiaddr>()
+            .map_err(|error| NodeError::Multiaddr {
+                flag,
+                text: text.clone(),
+                reason: error.to_string(),
+            })
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Tells the API's listeners what the ledger did.
+async fn feed_events(ledger: LedgerHandle, backend: Arc<NodeBackend>, hub: Arc<EventHub>) {
+    use ledger::LedgerEvent;
+    use tokio::sync::broadcast::error::RecvError;
+    let mut events = ledger.subscribe();
+    loop {
+        match events.recv().await {
+            Ok(LedgerEvent::TipChanged) | Err(RecvError::Lagged(_)) => hub.chain_changed(),
+            Ok(LedgerEvent::TransactionAdded { txid }) => {
+                if let Some(summary) = backend.pool_summary(&txid) {
+                    hub.transaction(summary);
+                }
+            }
+            Ok(_) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+/// The signals that stop a node.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (terminate, interrupt) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        Ok(Signals {
+            terminate,
+            interrupt,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Events of the swarm to whom they concern, and our status to the peers.
+//!
+//! Invariant: this task never waits for a peer or a disk: gossip and requests are handed to tasks
+//! of their own, whose number the swarm bounds.
+
+use super::ledger::{LedgerEvent, LedgerHandle};
+use super::peers::PeerNumbers;
+use super::relay::Relay;
+use super::serve;
+use super::sync::SyncInput;
+use super::view::ChainView;
+use cairn_consensus::chain::Source;
+use cairn_network::{Multiaddr, NetworkEvent, NetworkHandle, Offence, Topic};
+use cairn_protocol::hash::BlockId;
+use cairn_protocol::pow::work_to_bytes;
+use cairn_protocol::spec::ChainParams;
+use cairn_protocol::wire::{SERVICE_LEDGER, STATUS_VERSION, Status};
+use std::sync::Arc;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::mpsc;
+
+/// The task.
+pub struct NetTask {
+    ledger: LedgerHandle,
+    network: NetworkHandle,
+    relay: Arc<Relay>,
+    numbers: Arc<PeerNumbers>,
+    sync: mpsc::Sender<SyncInput>,
+    listen_port: u16,
+}
+
+/// Our status as of `view`.
+pub fn status(params: &ChainParams, view: &ChainView, listen_port: u16) -> Status {
+    Status {
+        version: STATUS_VERSION,
+        genesis: params.chain_id(),
+        spec_hash: params.spec_hash(),
+        schedule_hash: params.schedule_hash(view.height),
+        next_announce: params.next_announce(view.height).unwrap_or(0),
+        ruleset_id: params.ruleset_id(view.height),
+        // Certified or anchored blocks only: none in pure proof of work.
+        finalized_height: 0,
+        finalized_id: params.chain_id(),
+        best_height: view.height,
+        best_id: BlockId(view.tip.0),
+        total_work: work_to_bytes(view.work),
+        lowest_height: 0,
+        services: SERVICE_LEDGER,
+        listen_port,
+    }
+}
+
+impl NetTask {
+    /// A task over these parts.
+    pub fn new(
+        ledger: LedgerHandle,
+        network: NetworkHandle,
+        relay: Arc<Relay>,
+        numbers: Arc<PeerNumbers>,
+        sync: mpsc::Sender<SyncInput>,
+    ) -> NetTask {
+        NetTask {
+            ledger,
+            network,
+            relay,
+            numbers,
+            sync,
+            listen_port: 0,
+        }
+    }
+
+    /// Runs until the swarm or the ledger stops.
+    pub async fn run(mut self, mut events: mpsc::Receiver<NetworkEvent>) {
+        let mut moves = self.ledger.subscribe();
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event).await,
+                    None => return,
+                },
+                event = moves.recv() => {
+                    if self.follow(event).await.is_none() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: NetworkEvent) {
+        match event {
+            NetworkEvent::Listening(address) => self.listening(address).await,
+            NetworkEvent::PeerReady {
+                peer,
+                status,
+                direction,
+                agent,
+            } => {
+                tracing::info!(%peer, ?direction, agent, height = status.best_height, "peer ready");
+                self.relay.set_peers(self.relay.peers() + 1);
+                let _ = self.sync.send(SyncInput::Ready { peer, status }).await;
+            }
+            NetworkEvent::PeerStatus { peer, status } => {
+                let _ = self.sync.send(SyncInput::Status { peer, status }).await;
+            }
+            NetworkEvent::PeerGone { peer, reason } => {
+                tracing::info!(%peer, reason, "peer gone");
+                self.relay.set_peers(self.relay.peers().saturating_sub(1));
+                let _ = self.sync.send(SyncInput::Gone { peer }).await;
+                if let Some(source) = self.numbers.forget(&peer) {
+                    self.ledger.forget(source).await;
+                }
+            }
+            NetworkEvent::PeerRefused { peer, reason } => {
+                tracing::warn!(%peer, reason, "peer refused");
+            }
+            NetworkEvent::Gossip {
+                topic,
+                from,
+                data,
+                token,
+            } => {
+                let relay = Arc::clone(&self.relay);
+                match topic {
+                    Topic::Block => tokio::spawn(relay.block(from, data, token)),
+                    Topic::Transactions => tokio::spawn(relay.transactions(from, data, token)),
+                };
+            }
+            NetworkEvent::Request {
+                request, responder, ..
+            } => {
+                let ledger = self.ledger.clone();
+                tokio::task::spawn_blocking(move || {
+                    if responder.is_open() {
+                        // The peer may have gone meanwhile: then nobody reads the answer.
+                        let _ = responder.respond(serve::answer(&ledger, request));
+                    }
+                });
+            }
+        }
+    }
+
+    async fn listening(&mut self, address: Multiaddr) {
+        println!("listening {address}/p2p/{}", self.network.local_peer_id());
+        let text = address.to_string();
+        let port = text
+            .split_once("/tcp/")
+            .and_then(|(_, rest)| rest.split('/').next().and_then(|port| port.parse().ok()));
+        if let Some(port) = port {
+            self.listen_port = port;
+            self.tell_status().await;
+        }
+    }
+
+    async fn tell_status(&self) {
+        let status = status(self.ledger.params(), &self.ledger.view(), self.listen_port);
+        self.network.set_status(status).await;
+    }
+
+    async fn follow(&self, event: Result<LedgerEvent, RecvError>) -> Option<()> {
+        match event {
+            Ok(LedgerEvent::TipChanged) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                self.tell_status().await;
+                let _ = self.sync.try_send(SyncInput::TipChanged);
+            }
+            Ok(LedgerEvent::InvalidBlock { source }) => {
+                if let Some(peer) = self.numbers.peer(Source(source)) {
+                    self.network.report(peer, Offence::InvalidBlock);
+                }
+            }
+            Ok(_) => {}
+            Err(RecvError::Closed) => return None,
+        }
+        Some(())
+    }
+}
