@@ -13,6 +13,7 @@ pub mod budget;
 pub mod keys;
 pub mod node;
 pub mod payment;
+pub mod power;
 pub mod report;
 pub mod rng;
 pub mod selfish;

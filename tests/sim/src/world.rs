@@ -584,7 +584,11 @@ fn winner_height(nodes: &[Node]) -> u64 {
 
 /// A devnet with trivial targets: two hashes a block; coins for the double spender first, then for
 /// each node.
-fn parameters(rng: &mut Rng, signers: &[Signer], double_spender: &Signer) -> ChainParams {
+pub(crate) fn parameters(
+    rng: &mut Rng,
+    signers: &[Signer],
+    double_spender: &Signer,
+) -> ChainParams {
     let mut file = builtin::devnet_file();
     let easy = Bits(0x207f_ffff);
     file.seed = Hash(rng.bytes());
