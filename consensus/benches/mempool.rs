@@ -96,10 +96,40 @@ fn verified(transaction: Transaction) -> VerifiedTx {
     VerifiedTx::vouched(Arc::new(transaction), 0)
 }
 
-fn report(name: &str, count: u64, started: Instant) {
-    let seconds = started.elapsed().as_secs_f64();
-    let (rate, each) = (count as f64 / seconds, seconds * 1e6 / count as f64);
-    println!("{name:<58} {rate:>12.0} /s {each:>10.2} us each");
+/// A stretch of work: wall time, and the time this thread was on a core, which a busy machine does
+/// not stretch.
+struct Watch {
+    wall: Instant,
+    core_ns: Option<u64>,
+}
+
+impl Watch {
+    fn start() -> Watch {
+        Watch {
+            wall: Instant::now(),
+            core_ns: core_ns(),
+        }
+    }
+
+    fn report(self, name: &str, count: u64) {
+        let wall = self.wall.elapsed().as_secs_f64();
+        let core = self
+            .core_ns
+            .and_then(|start| Some((core_ns()? - start) as f64 / 1e9));
+        let rate = |seconds: f64| count as f64 / seconds;
+        let core = core.map_or("-".to_owned(), |core| format!("{:.0}", rate(core)));
+        let each = wall * 1e6 / count as f64;
+        println!(
+            "{name:<52} {:>10.0} /s wall {core:>10} /s core {each:>10.2} us",
+            rate(wall)
+        );
+    }
+}
+
+/// Nanoseconds that this thread ran; Linux only.
+fn core_ns() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 fn resident_kib() -> Option<u64> {
@@ -141,20 +171,16 @@ fn main() {
         .map(verified)
         .collect();
     let mut grown = pool.clone();
-    let started = Instant::now();
+    let watch = Watch::start();
     insert_all(&mut grown, &view, fresh.clone());
-    report(
-        "insert of verified, 100,000 resident",
-        u64::from(MEASURED),
-        started,
-    );
+    watch.report("insert of verified, 100,000 resident", u64::from(MEASURED));
 
     let mut both = pool.clone();
     let transactions: Vec<Arc<Transaction>> = fresh
         .iter()
         .map(|verified| Arc::clone(verified.transaction()))
         .collect();
-    let started = Instant::now();
+    let watch = Watch::start();
     for transaction in transactions {
         let candidate = both
             .prepare(0, transaction, &view, &CONTEXT)
@@ -162,25 +188,20 @@ fn main() {
         both.insert(0, candidate.verified(), &view, &CONTEXT)
             .expect("acceptable");
     }
-    report(
-        "prepare and insert, 100,000 resident",
-        u64::from(MEASURED),
-        started,
-    );
+    watch.report("prepare and insert, 100,000 resident", u64::from(MEASURED));
 
     children(&pool, &view);
     replacements(&pool, &view);
 
-    let started = Instant::now();
+    full_pool(&pool, &view);
+    dense_cluster();
+
+    let watch = Watch::start();
     let selection = pool.select(BLOCK_WEIGHT);
-    report(
-        &format!("template of {}", selection.transactions.len()),
-        1,
-        started,
-    );
-    let started = Instant::now();
+    watch.report(&format!("template of {}", selection.transactions.len()), 1);
+    let watch = Watch::start();
     black_box(pool.best_fee_total(BLOCK_WEIGHT));
-    report("fee total of the best block", 1, started);
+    watch.report("fee total of the best block", 1);
 
     let block: Vec<Transaction> = selection
         .transactions
@@ -192,12 +213,11 @@ fn main() {
         .iter()
         .map(|selected| selected.ids)
         .collect();
-    let started = Instant::now();
+    let watch = Watch::start();
     let removed = pool.block_connected(101, &block, &ids).len() as u64;
-    report(
+    watch.report(
         &format!("block of {removed} connected, per transaction"),
         removed,
-        started,
     );
 }
 
@@ -215,9 +235,9 @@ fn children(pool: &Mempool, view: &Coins) {
         }
     }
     let count = chains.len() as u64;
-    let started = Instant::now();
+    let watch = Watch::start();
     insert_all(&mut pool, view, chains);
-    report("insert into chains growing to 64", count, started);
+    watch.report("insert into chains growing to 64", count);
 }
 
 /// Each replaces one resident.
@@ -225,11 +245,79 @@ fn replacements(pool: &Mempool, view: &Coins) {
     let mut pool = pool.clone();
     let better = |n| verified(payment(outpoint(n), n, COIN, fee(n) + 10_000));
     let replacements: Vec<VerifiedTx> = (0..MEASURED).map(better).collect();
-    let started = Instant::now();
+    let watch = Watch::start();
     insert_all(&mut pool, view, replacements);
-    report(
-        "replacement of single residents",
-        u64::from(MEASURED),
-        started,
-    );
+    watch.report("replacement of single residents", u64::from(MEASURED));
+}
+
+/// A pool at its cap: the cheap are refused, each of the better ones drives out the worst.
+fn full_pool(pool: &Mempool, view: &Coins) {
+    let usage_bytes_max = pool.stats(0).usage_bytes;
+    let policy = Policy {
+        usage_bytes_max,
+        ..Policy::default()
+    };
+    let mut full = Mempool::new(policy);
+    for (transaction, _) in pool.dump() {
+        full.insert(0, verified(transaction.as_ref().clone()), view, &CONTEXT)
+            .expect("fits");
+    }
+    let range = RESIDENT..RESIDENT + MEASURED / 2;
+    let rich: Vec<VerifiedTx> = range
+        .clone()
+        .map(|n| verified(payment(outpoint(n), n, COIN, 200_000 + fee(n))))
+        .collect();
+    let count = rich.len() as u64;
+    let watch = Watch::start();
+    insert_all(&mut full, view, rich);
+    watch.report("insert into a full pool, each evicts", count);
+    let poor: Vec<Arc<Transaction>> = (RESIDENT + MEASURED / 2..RESIDENT + MEASURED)
+        .map(|n| Arc::new(payment(outpoint(n), n, COIN, 500)))
+        .collect();
+    let count = poor.len() as u64;
+    let watch = Watch::start();
+    for transaction in poor {
+        full.prepare(0, transaction, view, &CONTEXT)
+            .expect_err("too cheap");
+    }
+    watch.report("refusal of a cheap one by a full pool", count);
+}
+
+/// The costliest order: 64 transactions, each spending many of the earlier ones.
+fn dense_cluster() {
+    use cairn_consensus::mempool::diagram::Rate;
+    use cairn_consensus::mempool::graph::Graph;
+    use cairn_consensus::mempool::linearize::linearize;
+    use cairn_consensus::mempool::members::Members;
+
+    const GRAPHS: u64 = 1_000;
+    let graphs: Vec<Graph> = (0..GRAPHS as u32)
+        .map(|seed| {
+            let mut random = seed.wrapping_mul(0x9e37_79b1) | 1;
+            let mut next = || {
+                random ^= random << 13;
+                random ^= random >> 17;
+                random ^= random << 5;
+                random
+            };
+            let nodes: Vec<(Rate, Members)> = (0..64)
+                .map(|child| {
+                    let mut parents = Members::EMPTY;
+                    (0..child)
+                        .filter(|_| next() % 8 == 0)
+                        .for_each(|p| parents.insert(p));
+                    (
+                        Rate::new(u64::from(next() % 10_000), 400 + u64::from(next() % 1_000)),
+                        parents,
+                    )
+                })
+                .collect();
+            Graph::new(&nodes)
+        })
+        .collect();
+    let watch = Watch::start();
+    for graph in &graphs {
+        black_box(linearize(graph));
+    }
+    watch.report("order of a dense cluster of 64", GRAPHS);
 }
