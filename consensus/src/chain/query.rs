@@ -95,6 +95,12 @@ impl<S: BlockStore> Chain<S> {
             .map(|index| self.tree.entry(index).status)
     }
 
+    /// The place of a header that is in the tree.
+    #[must_use]
+    pub fn find(&self, id: &BlockId) -> Option<BlockPlace> {
+        self.tree.find(id).map(|index| self.place_of(index))
+    }
+
     /// The block of the connected chain at `height`.
     #[must_use]
     pub fn connected_at(&self, height: Height) -> Option<BlockPlace> {

@@ -51,9 +51,6 @@ use tokio::sync::{mpsc, watch};
 /// promises.
 const STOP_MAX: Duration = Duration::from_millis(1_500);
 
-/// Peers that wait for the sync task's attention.
-const WANTED_MAX: usize = 64;
-
 /// Memory of a devnet node's mempool: the process stays below 60 MB.
 const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;
 
@@ -119,19 +116,12 @@ async fn run_parts(
     let ledger = start_ledger(config, &params, directory, &metrics, failed)?;
     let (network, events) = start_network(config, &params, directory, &ledger)?;
     let numbers = Arc::new(PeerNumbers::default());
-    let (wanted, wanted_peers) = mpsc::channel(WANTED_MAX);
-    let relay = Relay::new(
-        ledger.clone(),
-        network.clone(),
-        Arc::clone(&numbers),
-        wanted,
-    );
+    let relay = Relay::new(ledger.clone(), network.clone(), Arc::clone(&numbers));
     let (syncing_sender, syncing) = watch::channel(true);
     let sync = sync::start(
         ledger.clone(),
         network.clone(),
         Arc::clone(&numbers),
-        wanted_peers,
         syncing_sender,
     );
     let net = NetTask::new(

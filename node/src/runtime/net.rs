@@ -98,15 +98,16 @@ impl NetTask {
             } => {
                 tracing::info!(%peer, ?direction, agent, height = status.best_height, "peer ready");
                 self.relay.set_peers(self.relay.peers() + 1);
-                let _ = self.sync.send(SyncInput::Ready { peer, status }).await;
+                let _ = self.sync.send(SyncInput::Peer { peer, status }).await;
             }
             NetworkEvent::PeerStatus { peer, status } => {
-                let _ = self.sync.send(SyncInput::Status { peer, status }).await;
+                let _ = self.sync.send(SyncInput::Peer { peer, status }).await;
             }
             NetworkEvent::PeerGone { peer, reason } => {
                 tracing::info!(%peer, reason, "peer gone");
                 self.relay.set_peers(self.relay.peers().saturating_sub(1));
                 let _ = self.sync.send(SyncInput::Gone { peer }).await;
+                self.relay.peer_gone(peer);
                 if let Some(source) = self.numbers.forget(&peer) {
                     self.ledger.forget(source).await;
                 }

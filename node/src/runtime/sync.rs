@@ -1,47 +1,47 @@
-//! Catching up: runs what the sync scheduler decides over the swarm and the ledger.
+//! Catching up: runs what the network's pure scheduler decides over the swarm and the ledger.
+//!
+//! Invariant: the scheduler never waits: questions to peers and blocks on their way into the ledger
+//! are tasks of their own, whose outcomes come back as inputs.
+//! Rules: `spec/08-sync.md`.
 
+use super::clock::now_ms;
 use super::ledger::LedgerHandle;
 use super::peers::PeerNumbers;
+use super::view::ChainView;
 use cairn_consensus::chain::BlockOutcome;
+use cairn_consensus::nakamoto::check_work;
+use cairn_network::sync::{
+    BLOCKS_PER_BATCH, Effect, Failure, HEADERS_PER_REQUEST, HeaderFacts, Input, Progress,
+    RequestId, Scheduler, Start, Tip, WINDOW_BATCHES,
+};
 use cairn_network::{NetworkHandle, Offence, PeerId, RequestError};
+use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::BlockId;
-use cairn_protocol::limits::HEADERS_MAX;
-use cairn_protocol::pow::work_from_bytes;
-use cairn_protocol::wire::{Status, SyncRequest, SyncResponse};
-use std::collections::{BTreeMap, BTreeSet};
+use cairn_protocol::header::Header;
+use cairn_protocol::pow::{work_from_bytes, work_of};
+use cairn_protocol::wire::{BareHeader, ErrorCode, Status, SyncRequest, SyncResponse};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-/// Blocks of one request.
-const BATCH: usize = 16;
-/// Requests in flight to one peer.
-const IN_FLIGHT_MAX: usize = 2;
-/// Time for header records.
-const HEADERS_DEADLINE: Duration = Duration::from_secs(10);
-/// Time for blocks.
-const BLOCKS_DEADLINE: Duration = Duration::from_secs(15);
-/// A peer that failed is left alone for so long.
-const COOL_DOWN: Duration = Duration::from_secs(5);
-/// Inputs that wait.
+/// Inputs that wait; their senders wait with them.
 const INPUTS_MAX: usize = 256;
-/// Bodies looked ahead.
-const WINDOW: usize = 512;
+
+/// Time between two looks at deadlines.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Time between two lines about progress in the log.
+const PROGRESS_EVERY_MS: u64 = 5_000;
+
+/// Wait after an answer "too many requests" that names no time.
+const WAIT_MS: u64 = 1_000;
 
 /// What the sync task is told.
 #[derive(Debug)]
 pub enum SyncInput {
-    /// A peer's status was accepted.
-    Ready {
-        /// The peer.
-        peer: PeerId,
-        /// Its status.
-        status: Box<Status>,
-    },
-    /// A peer has a new best block.
-    Status {
+    /// A peer is ready, or has a new best block.
+    Peer {
         /// The peer.
         peer: PeerId,
         /// Its status.
@@ -56,234 +56,358 @@ pub enum SyncInput {
     TipChanged,
 }
 
-struct Peer {
-    status: Status,
-    in_flight: usize,
-    cool_until: Instant,
-}
-
-enum Done {
+/// What the task's own tasks bring back.
+enum Outcome {
+    Scheduler(Input<PeerId>),
     Headers {
-        peer: PeerId,
-        answer: Result<SyncResponse, RequestError>,
+        request: RequestId,
+        records: Vec<HeaderRecord>,
     },
-    Blocks {
+    Bodies {
+        request: RequestId,
         peer: PeerId,
-        ids: Vec<BlockId>,
-        answer: Result<SyncResponse, RequestError>,
+        blocks: Vec<Block>,
     },
 }
 
 struct Sync {
     ledger: LedgerHandle,
     network: NetworkHandle,
-    numbers: Arc<PeerNumbers>,
-    peers: BTreeMap<PeerId, Peer>,
-    requests: JoinSet<Done>,
-    asking_headers: bool,
-    asked: BTreeSet<BlockId>,
+    scheduler: Scheduler<PeerId>,
+    /// Header records between their arrival and the scheduler's word.
+    records: BTreeMap<RequestId, Vec<HeaderRecord>>,
+    outcomes: mpsc::Sender<Outcome>,
+    feed: mpsc::Sender<(PeerId, Vec<Block>)>,
     syncing: watch::Sender<bool>,
+    told_ms: u64,
 }
 
-/// Starts the task.
+/// Starts the task; `syncing` says whether the node is behind.
 pub fn start(
     ledger: LedgerHandle,
     network: NetworkHandle,
     numbers: Arc<PeerNumbers>,
-    mut wanted: mpsc::Receiver<PeerId>,
     syncing: watch::Sender<bool>,
 ) -> mpsc::Sender<SyncInput> {
-    let (inputs, mut queue) = mpsc::channel(INPUTS_MAX);
-    let mut sync = Sync {
+    let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+    let (outcomes, returned) = mpsc::channel(INPUTS_MAX);
+    let (feed, food) = mpsc::channel(WINDOW_BATCHES);
+    let view = ledger.view();
+    let work_min = ledger.params().minimum_chain_work();
+    let scheduler = Scheduler::new(rand::random(), work_min, view.height, best_header(&view));
+    tokio::spawn(feed_ledger(ledger.clone(), numbers, food, outcomes.clone()));
+    let (records, told_ms) = (BTreeMap::new(), 0);
+    let sync = Sync {
         ledger,
         network,
-        numbers,
-        peers: BTreeMap::new(),
-        requests: JoinSet::new(),
-        asking_headers: false,
-        asked: BTreeSet::new(),
+        scheduler,
+        records,
+        outcomes,
+        feed,
         syncing,
+        told_ms,
     };
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                input = queue.recv() => match input {
-                    Some(input) => sync.take(input),
-                    None => return,
-                },
-                Some(peer) = wanted.recv() => sync.ask_headers(peer),
-                Some(Ok(done)) = sync.requests.join_next() => sync.done(done).await,
-                _ = tick.tick() => {}
-            }
-            sync.schedule().await;
-        }
-    });
+    tokio::spawn(sync.run(queue, returned));
     inputs
 }
 
+fn best_header(view: &ChainView) -> Tip {
+    Tip {
+        height: view.header_height,
+        id: view.best_header,
+        work: view.header_work,
+    }
+}
+
+/// Hands blocks to the ledger in the order in which they came.
+async fn feed_ledger(
+    ledger: LedgerHandle,
+    numbers: Arc<PeerNumbers>,
+    mut food: mpsc::Receiver<(PeerId, Vec<Block>)>,
+    outcomes: mpsc::Sender<Outcome>,
+) {
+    while let Some((peer, blocks)) = food.recv().await {
+        for block in blocks {
+            let id = block.id();
+            let source = numbers.source(peer);
+            let Ok(reply) = ledger.block(block, source).await else {
+                return;
+            };
+            let BlockOutcome::Invalid(violation) = reply.outcome else {
+                continue;
+            };
+            if violation.is_temporary() {
+                continue;
+            }
+            tracing::warn!(%peer, %id, %violation, "invalid block");
+            let bad = Input::BodyBad {
+                id,
+                is_content: violation.is_mutation(),
+            };
+            if outcomes.send(Outcome::Scheduler(bad)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 impl Sync {
-    fn take(&mut self, input: SyncInput) {
-        match input {
-            SyncInput::Ready { peer, status } | SyncInput::Status { peer, status } => {
-                let entry = self.peers.entry(peer).or_insert(Peer {
-                    status: *status,
-                    in_flight: 0,
-                    cool_until: Instant::now(),
-                });
-                entry.status = *status;
+    async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<SyncInput>,
+        mut returned: mpsc::Receiver<Outcome>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                input = queue.recv() => match input {
+                    Some(input) => self.take(input).await,
+                    None => return,
+                },
+                Some(outcome) = returned.recv() => self.outcome(outcome).await,
+                _ = tick.tick() => self.handle(Input::Tick).await,
             }
-            SyncInput::Gone { peer } => {
-                self.peers.remove(&peer);
-            }
-            SyncInput::TipChanged => {}
+            let behind = !self.scheduler.is_synced();
+            self.syncing
+                .send_if_modified(|syncing| std::mem::replace(syncing, behind) != behind);
         }
     }
 
-    fn ask_headers(&mut self, peer: PeerId) {
-        if self.asking_headers || !self.peers.contains_key(&peer) {
-            return;
-        }
-        self.asking_headers = true;
-        let locator = self.ledger.view().locator.clone();
-        let max = HEADERS_MAX as u32;
-        let request = SyncRequest::GetHeaders {
-            locator,
-            stop: BlockId::ZERO,
-            max,
+    async fn take(&mut self, input: SyncInput) {
+        let input = match input {
+            SyncInput::Peer { peer, status } => {
+                let work = work_from_bytes(&status.total_work);
+                let tip = Tip {
+                    height: status.best_height,
+                    id: status.best_id,
+                    work,
+                };
+                Input::Peer {
+                    peer,
+                    tip,
+                    lowest: status.lowest_height,
+                }
+            }
+            SyncInput::Gone { peer } => Input::PeerGone(peer),
+            SyncInput::TipChanged => self.chain(),
         };
-        let network = self.network.clone();
-        self.requests.spawn(async move {
-            let answer = network.request(peer, request, HEADERS_DEADLINE).await;
-            Done::Headers { peer, answer }
-        });
+        self.handle(input).await;
     }
 
-    async fn schedule(&mut self) {
+    fn chain(&self) -> Input<PeerId> {
         let view = self.ledger.view();
-        let best_header_work = if view.header_height > view.height {
-            None
-        } else {
-            Some(view.work)
-        };
-        let now = Instant::now();
-        let target = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.cool_until <= now)
-            .max_by_key(|(_, peer)| peer.status.total_work)
-            .map(|(id, peer)| (*id, work_from_bytes(&peer.status.total_work)));
-        let behind =
-            target.is_some_and(|(_, work)| best_header_work.is_none_or(|ours| work > ours));
-        if let Some((peer, work)) = target
-            && best_header_work.is_some_and(|ours| work > ours)
-        {
-            self.ask_headers(peer);
+        Input::Chain {
+            connected: view.height,
+            best_header: best_header(&view),
         }
-        let missing = match self.ledger.missing_bodies(WINDOW).await {
-            Ok(missing) => missing,
-            Err(_) => return,
-        };
-        self.syncing.send_if_modified(|syncing| {
-            let now = behind && missing.len() > 2;
-            std::mem::replace(syncing, now) != now
-        });
-        let wanted: Vec<BlockId> = missing
-            .into_iter()
-            .map(|(_, id)| id)
-            .filter(|id| !self.asked.contains(id))
-            .collect();
-        for ids in wanted.chunks(BATCH) {
-            let free = self
-                .peers
-                .iter_mut()
-                .filter(|(_, peer)| peer.cool_until <= now && peer.in_flight < IN_FLIGHT_MAX)
-                .min_by_key(|(_, peer)| peer.in_flight);
-            let Some((peer, entry)) = free else { return };
-            entry.in_flight += 1;
-            let (peer, ids, network) = (*peer, ids.to_vec(), self.network.clone());
-            self.asked.extend(ids.iter().copied());
-            self.requests.spawn(async move {
-                let request = SyncRequest::BlocksById(ids.clone());
-                let answer = network.request(peer, request, BLOCKS_DEADLINE).await;
-                Done::Blocks { peer, ids, answer }
+    }
+
+    async fn outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Scheduler(input) => self.handle(input).await,
+            Outcome::Headers { request, records } => {
+                let ids = records.iter().map(|record| record.header.id()).collect();
+                self.records.insert(request, records);
+                self.handle(Input::HeadersArrived { request, ids }).await;
+                // What the scheduler did not take now it will never take.
+                self.records.remove(&request);
+            }
+            Outcome::Bodies {
+                request,
+                peer,
+                blocks,
+            } => {
+                let ids = blocks.iter().map(Block::id).collect();
+                self.handle(Input::BodiesArrived { request, ids }).await;
+                // The window bounds the batches under way, so this waits for the ledger at most.
+                let _ = self.feed.send((peer, blocks)).await;
+            }
+        }
+    }
+
+    /// Gives one input to the scheduler and runs the effects, which may make further inputs.
+    async fn handle(&mut self, input: Input<PeerId>) {
+        let mut inputs = vec![input];
+        while let Some(input) = inputs.pop() {
+            let mut effects = Vec::new();
+            self.scheduler.handle(now_ms(), input, &mut effects);
+            for effect in effects {
+                inputs.extend(self.run_effect(effect).await);
+            }
+        }
+    }
+
+    async fn run_effect(&mut self, effect: Effect<PeerId>) -> Option<Input<PeerId>> {
+        match effect {
+            Effect::AskHeaders {
+                peer,
+                request,
+                start,
+                deadline_ms,
+            } => {
+                let max = HEADERS_PER_REQUEST as u32;
+                let (locator, stop) = (self.locator(start), BlockId::ZERO);
+                let question = SyncRequest::GetHeaders { locator, stop, max };
+                self.ask(peer, request, question, deadline_ms);
+            }
+            Effect::AskBareHeaders {
+                peer,
+                request,
+                start,
+                deadline_ms,
+            } => {
+                let max = HEADERS_PER_REQUEST as u32;
+                let question = SyncRequest::GetBareHeaders {
+                    locator: self.locator(start),
+                    max,
+                };
+                self.ask(peer, request, question, deadline_ms);
+            }
+            Effect::AskBodies {
+                peer,
+                request,
+                ids,
+                deadline_ms,
+            } => {
+                self.ask(peer, request, SyncRequest::BlocksById(ids), deadline_ms);
+            }
+            Effect::StoreHeaders { request, count } => {
+                return self.store_headers(request, count).await;
+            }
+            Effect::NeedBodies => {
+                let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
+                return self.ledger.missing_bodies(max).await.ok().map(Input::Need);
+            }
+            Effect::Punish { peer, offence } => self.network.report(peer, offence),
+            Effect::Progress(progress) => self.show(progress),
+        }
+        None
+    }
+
+    fn locator(&self, start: Start) -> Vec<BlockId> {
+        match start {
+            Start::Locator => self.ledger.view().locator.clone(),
+            Start::After(id) => vec![id],
+        }
+    }
+
+    async fn store_headers(&mut self, request: RequestId, count: usize) -> Option<Input<PeerId>> {
+        let mut records = self.records.remove(&request)?;
+        records.truncate(count);
+        let (outcome, last) = self.ledger.headers(records).await.ok()?;
+        if let Some(violation) = outcome
+            .violation
+            .filter(|violation| !violation.is_temporary())
+        {
+            tracing::warn!(%violation, "invalid header");
+            return Some(Input::HeadersBad {
+                request,
+                offence: Offence::InvalidHeader,
             });
         }
+        let mut effects = Vec::new();
+        self.scheduler.handle(now_ms(), self.chain(), &mut effects);
+        for effect in effects {
+            // The scheduler answers news of the chain with questions, which make no further input.
+            Box::pin(self.run_effect(effect)).await;
+        }
+        let last = last.map(|place| Tip {
+            height: place.height,
+            id: place.id,
+            work: place.work,
+        });
+        Some(Input::HeadersStored { request, last })
     }
 
-    async fn done(&mut self, done: Done) {
-        match done {
-            Done::Headers { peer, answer } => {
-                self.asking_headers = false;
-                match answer {
-                    Ok(SyncResponse::Headers(records)) => self.headers(peer, records).await,
-                    Ok(_) => self.punish(peer, Offence::WrongAnswer),
-                    Err(error) => self.failed(peer, &error),
-                }
-            }
-            Done::Blocks { peer, ids, answer } => {
-                for id in &ids {
-                    self.asked.remove(id);
-                }
-                if let Some(entry) = self.peers.get_mut(&peer) {
-                    entry.in_flight -= 1;
-                }
-                match answer {
-                    Ok(SyncResponse::Blocks(blocks)) if !blocks.is_empty() => {
-                        for block in blocks {
-                            let source = self.numbers.source(peer);
-                            let Ok(reply) = self.ledger.block(block, source).await else {
-                                return;
-                            };
-                            if let BlockOutcome::Invalid(violation) = reply.outcome
-                                && !violation.is_temporary()
-                            {
-                                tracing::warn!(%peer, %violation, "invalid block");
-                                return self.punish(peer, Offence::InvalidBlock);
-                            }
-                        }
-                    }
-                    Ok(SyncResponse::Blocks(_)) => self.cool(peer),
-                    Ok(_) => self.punish(peer, Offence::WrongAnswer),
-                    Err(error) => self.failed(peer, &error),
-                }
-            }
-        }
-    }
-
-    async fn headers(&mut self, peer: PeerId, records: Vec<cairn_protocol::block::HeaderRecord>) {
-        if records.is_empty() {
-            return self.cool(peer);
-        }
-        let Ok(outcome) = self.ledger.headers(records).await else {
+    fn show(&mut self, progress: Progress) {
+        let now = now_ms();
+        if progress.remaining() == 0 || now.saturating_sub(self.told_ms) < PROGRESS_EVERY_MS {
             return;
+        }
+        self.told_ms = now;
+        let Progress {
+            done,
+            total,
+            headers,
+            eta_s,
+        } = progress;
+        tracing::info!(done, total, headers, eta_s, "syncing");
+    }
+
+    /// Asks a peer in a task of its own.
+    fn ask(&self, peer: PeerId, request: RequestId, question: SyncRequest, deadline_ms: u64) {
+        let (network, ledger, outcomes) = (
+            self.network.clone(),
+            self.ledger.clone(),
+            self.outcomes.clone(),
+        );
+        tokio::spawn(async move {
+            let deadline = Duration::from_millis(deadline_ms);
+            let answer = network.request(peer, question, deadline).await;
+            // The sync task ends with the node.
+            let _ = outcomes
+                .send(read_answer(&ledger, peer, request, answer))
+                .await;
+        });
+    }
+}
+
+fn read_answer(
+    ledger: &LedgerHandle,
+    peer: PeerId,
+    request: RequestId,
+    answer: Result<SyncResponse, RequestError>,
+) -> Outcome {
+    let failed = |failure| Outcome::Scheduler(Input::Failed { request, failure });
+    match answer {
+        Ok(SyncResponse::Headers(records)) => Outcome::Headers { request, records },
+        Ok(SyncResponse::Blocks(blocks)) => Outcome::Bodies {
+            request,
+            peer,
+            blocks,
+        },
+        Ok(SyncResponse::BareHeaders(headers)) => bare_headers(ledger, request, &headers),
+        Ok(SyncResponse::Error(ErrorCode::RateLimited { retry_after_ms })) => {
+            failed(Failure::Wait {
+                ms: u64::from(retry_after_ms).max(1),
+            })
+        }
+        Ok(SyncResponse::Error(_)) => failed(Failure::Lost),
+        Ok(_) => failed(Failure::WrongAnswer),
+        Err(RequestError::Timeout) => failed(Failure::Timeout),
+        Err(RequestError::BadAnswer(_)) => failed(Failure::WrongAnswer),
+        Err(RequestError::Limited { retry_after_ms }) => failed(Failure::Wait {
+            ms: retry_after_ms.max(1),
+        }),
+        Err(RequestError::Busy) => failed(Failure::Wait { ms: WAIT_MS }),
+        Err(_) => failed(Failure::Lost),
+    }
+}
+
+/// Checks the work of each header before the scheduler sees any of them.
+fn bare_headers(ledger: &LedgerHandle, request: RequestId, headers: &[BareHeader]) -> Outcome {
+    let mut facts = Vec::with_capacity(headers.len());
+    for BareHeader(bytes) in headers {
+        let header = Header::from_bytes(bytes);
+        let target = header.bits.to_target().ok();
+        let Some(target) = target.filter(|_| check_work(ledger.params(), &header).is_ok()) else {
+            let offence = Offence::InvalidHeader;
+            return Outcome::Scheduler(Input::HeadersBad { request, offence });
         };
-        match outcome.violation {
-            Some(violation) if !violation.is_temporary() => {
-                tracing::warn!(%peer, %violation, "invalid header");
-                self.punish(peer, Offence::InvalidHeader);
-            }
-            _ if outcome.added == 0 => self.cool(peer),
-            _ => {}
-        }
+        let (id, parent, work) = (header.id(), header.parent, work_of(target));
+        facts.push(HeaderFacts { id, parent, work });
     }
-
-    fn failed(&mut self, peer: PeerId, error: &RequestError) {
-        tracing::debug!(%peer, %error, "sync request failed");
-        match error {
-            RequestError::Timeout => self.punish(peer, Offence::Stalled),
-            _ => self.cool(peer),
-        }
-    }
-
-    fn punish(&mut self, peer: PeerId, offence: Offence) {
-        self.network.report(peer, offence);
-        self.cool(peer);
-    }
-
-    fn cool(&mut self, peer: PeerId) {
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.cool_until = Instant::now() + COOL_DOWN;
-        }
-    }
+    let anchor = facts.first().and_then(|first| {
+        let meta = ledger.snapshot().header(&first.parent).ok().flatten()?;
+        Some(Tip {
+            height: meta.height,
+            id: meta.id,
+            work: meta.work,
+        })
+    });
+    Outcome::Scheduler(Input::BareHeadersArrived {
+        request,
+        anchor,
+        facts,
+    })
 }

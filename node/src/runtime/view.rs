@@ -19,6 +19,8 @@ pub struct ChainView {
     pub header_height: Height,
     /// The best header.
     pub best_header: BlockId,
+    /// Its total work.
+    pub header_work: Work,
     /// Ids from the best header down, for peers.
     pub locator: Vec<BlockId>,
     /// Height below which nothing is reorganised: certified or anchored blocks, 0 under PoW.

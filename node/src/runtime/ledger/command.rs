@@ -5,7 +5,7 @@
 
 use super::submit::SubmitError;
 use super::worker::Published;
-use cairn_consensus::chain::{BlockOutcome, HeadersOutcome, Source};
+use cairn_consensus::chain::{BlockOutcome, BlockPlace, HeadersOutcome, Source};
 use cairn_consensus::mempool::Mempool;
 use cairn_consensus::template::BlockTemplate;
 use cairn_protocol::block::{Block, HeaderRecord};
@@ -28,7 +28,7 @@ pub(super) const COMMANDS_MAX: usize = 256;
 pub(super) enum Command {
     Headers {
         records: Vec<HeaderRecord>,
-        reply: oneshot::Sender<HeadersOutcome>,
+        reply: oneshot::Sender<HeadersReply>,
     },
     Block {
         block: Box<Block>,
@@ -55,6 +55,9 @@ pub(super) enum Command {
         reply: oneshot::Sender<()>,
     },
 }
+
+/// What became of a batch of headers, and the place of the last of them that is kept.
+pub type HeadersReply = (HeadersOutcome, Option<BlockPlace>);
 
 /// The answer to a block.
 #[derive(Clone, Debug)]
@@ -111,10 +114,7 @@ impl LedgerHandle {
     }
 
     /// Takes in header records.
-    pub async fn headers(
-        &self,
-        records: Vec<HeaderRecord>,
-    ) -> Result<HeadersOutcome, LedgerStopped> {
+    pub async fn headers(&self, records: Vec<HeaderRecord>) -> Result<HeadersReply, LedgerStopped> {
         self.ask(|reply| Command::Headers { records, reply }).await
     }
 

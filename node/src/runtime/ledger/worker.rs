@@ -3,14 +3,14 @@
 //! Invariant: after each command the published view, the snapshot and the mempool belong to one tip.
 //! A fault of the disk ends the thread and with it the node: nothing is promised after it.
 
-use super::command::{BlockReply, COMMANDS_MAX, Command, LedgerHandle};
+use super::command::{BlockReply, COMMANDS_MAX, Command, HeadersReply, LedgerHandle};
 use super::event::LedgerEvent;
 use super::submit::spend_context;
 use crate::metrics::Metrics;
 use crate::runtime::clock::{now_ms, now_s, now_u32};
 use crate::runtime::view::ChainView;
 use arc_swap::ArcSwap;
-use cairn_consensus::chain::{Chain, ChainEvent, HeadersOutcome, Source};
+use cairn_consensus::chain::{Chain, ChainEvent, Source};
 use cairn_consensus::fees::{BlockFees, Estimator};
 use cairn_consensus::mempool::{Mempool, Policy, Removal, Removed, decode_dump, encode_dump};
 use cairn_consensus::template::{BlockTemplate, Chosen};
@@ -159,6 +159,7 @@ fn view_of(chain: &Chain<ChainStore>) -> ChainView {
         work: tip.work,
         header_height: best.height,
         best_header: best.id,
+        header_work: best.work,
         locator: chain.locator(),
         finalized_height: floor.height,
         finalized: floor.id,
@@ -247,10 +248,11 @@ impl Worker {
         Ok(())
     }
 
-    fn headers(&mut self, records: &[HeaderRecord]) -> Result<HeadersOutcome, Fault> {
+    fn headers(&mut self, records: &[HeaderRecord]) -> Result<HeadersReply, Fault> {
         let outcome = self.chain.accept_headers(now_u32(), records)?;
         self.settle()?;
-        Ok(outcome)
+        let last = outcome.last.and_then(|id| self.chain.find(&id));
+        Ok((outcome, last))
     }
 
     fn block(&mut self, block: Block, source: Source) -> Result<BlockReply, Fault> {
