@@ -9,7 +9,7 @@
 //! deep in the queue.
 //!
 //! Invariants: a shorter target never costs less than a longer one; the answer is a function of the
-//! last [`BLOCKS_MAX`] blocks and the pool. Rule: `spec/mempool.md#fees`.
+//! last [`BLOCKS_MAX`] blocks and the pool. Rule: `spec/11-mempool.md#fees`.
 
 use std::collections::VecDeque;
 

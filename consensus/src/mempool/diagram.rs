@@ -2,7 +2,7 @@
 //! `w` units of weight of an ordering, for every `w`.
 //!
 //! Invariant: every comparison is an integer cross multiplication in 128 bits; nothing is rounded, so
-//! that two nodes never order the same chunks differently. Rule: `spec/mempool.md#diagrams`.
+//! that two nodes never order the same chunks differently. Rule: `spec/11-mempool.md#diagrams`.
 
 use std::cmp::Ordering;
 

@@ -7,7 +7,7 @@
 //!
 //! Invariants: the order is topological; the chunks' rates never rise; the diagram is nowhere below
 //! the ancestor-greedy one; the result depends on the graph alone (ties go to the lower position).
-//! Rule: `spec/mempool.md#linearization`.
+//! Rule: `spec/11-mempool.md#linearization`.
 
 use std::cmp::Ordering;
 

@@ -3,7 +3,7 @@
 //! Invariant: an eviction at rate r lifts the minimum to r plus one step, so that the same bytes
 //! cannot be pushed out and in again for nothing; from the next block on it halves every half-life
 //! (faster while the pool is far from full) and ends at zero. Integers only, 32 fractional bits.
-//! Rule: `spec/mempool.md#rolling-minimum`.
+//! Rule: `spec/11-mempool.md#rolling-minimum`.
 
 use cairn_protocol::units::FeeRate;
 

@@ -17,7 +17,7 @@
 //!
 //! Pure: time, coins and the place on the chain are arguments; no clock, no I/O, no randomness, no
 //! map order that differs between runs. The order of residents depends on which they are and not on
-//! how they came. Rules: `spec/mempool.md`.
+//! how they came. Rules: `spec/11-mempool.md`.
 //!
 //! What it deliberately lacks: signature checks (the caller batches them), a coin set (a
 //! [`CoinView`](cairn_protocol::ledger::CoinView) is passed in), files, peers beyond a number.

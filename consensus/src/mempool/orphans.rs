@@ -6,7 +6,7 @@
 //! one look each per missing parent, however they are wired (attack catalogue M05).
 //!
 //! Invariants: counts and bytes stay within [`OrphanPolicy`]; an orphan has at least one announcer;
-//! `ready` holds the orphans with nothing missing. Rule: `spec/mempool.md#orphans`.
+//! `ready` holds the orphans with nothing missing. Rule: `spec/11-mempool.md#orphans`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

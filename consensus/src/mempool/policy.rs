@@ -1,7 +1,7 @@
 //! What this node is willing to hold and pass on. Policy, not consensus: two nodes may differ.
 //!
 //! Invariant: every collection of the mempool has a bound here, with its reason.
-//! Rules: `spec/mempool.md#limits`.
+//! Rules: `spec/11-mempool.md#limits`.
 
 use cairn_protocol::units::{FeeRate, Weight};
 

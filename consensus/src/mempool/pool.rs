@@ -5,7 +5,7 @@
 //! * `usage <= usage_bytes_max`; every cluster is within its limits;
 //! * an error of `insert` leaves residents as they were.
 //!
-//! Rules: `spec/mempool.md`.
+//! Rules: `spec/11-mempool.md`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

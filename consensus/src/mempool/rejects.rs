@@ -2,7 +2,7 @@
 //!
 //! Invariant: never more than `count_max` ids; the oldest goes first. Keyed by wtxid, so that a
 //! mutated witness cannot make the honest transaction unwelcome. Emptied at every new tip, because a
-//! block changes what is acceptable. Rule: `spec/mempool.md#rejects`.
+//! block changes what is acceptable. Rule: `spec/11-mempool.md#rejects`.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -8,7 +8,7 @@
 //! After a reorganisation, what the abandoned blocks held is admitted again in chain order, then
 //! every resident whose coins those blocks had created is admitted again, best chunk first. So limits
 //! of clusters hold as for newcomers, and what no longer holds falls out with its descendants.
-//! Rule: `spec/mempool.md#reorganisation`.
+//! Rule: `spec/11-mempool.md#reorganisation`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;

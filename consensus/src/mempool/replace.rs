@@ -4,7 +4,7 @@
 //! (1) it depends on none of them, (2) it pays their fees and its own relay on top, and (3) the
 //! fee-rate diagram of all clusters touched gets better: nowhere lower, somewhere higher. So a miner
 //! of any block size prefers the new pool, and no sequence of replacements is free.
-//! Rule: `spec/mempool.md#replacement`.
+//! Rule: `spec/11-mempool.md#replacement`.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;

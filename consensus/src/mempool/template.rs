@@ -2,7 +2,7 @@
 //!
 //! Invariants: parents come before children; the choice is a function of the pool's content and the
 //! limits (ties by rate go to the lower tag); no chunk is taken whose cluster had an earlier chunk
-//! left out. Rule: `spec/mempool.md#template`.
+//! left out. Rule: `spec/11-mempool.md#template`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
