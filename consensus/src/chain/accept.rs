@@ -10,7 +10,7 @@ use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::{BlockId, Hash};
 use cairn_protocol::header::Header;
 use cairn_protocol::ledger::{BlockStore, CheckedBlock, Fault};
-use cairn_protocol::pow::{Work, work_of};
+use cairn_protocol::pow::Work;
 use cairn_protocol::rules::Violation;
 use cairn_protocol::units::Height;
 
@@ -25,9 +25,9 @@ use crate::nakamoto::{
 /// Why something was not taken in though nobody is at fault. Ask again later, or not at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
-    /// The branch shows less work than the specification asks of a chain.
+    /// The block's branch shows less work than the specification asks of a chain.
     LowWork {
-        /// Work at the end of the batch.
+        /// Work of the branch.
         shown: Work,
         /// Work that is asked for.
         minimum: Work,
@@ -113,10 +113,6 @@ impl<S: BlockStore> Chain<S> {
         records: &[HeaderRecord],
     ) -> Result<HeadersOutcome, Fault> {
         let mut outcome = HeadersOutcome::default();
-        if let Some(refusal) = self.low_work(records) {
-            outcome.refusal = Some(refusal);
-            return Ok(outcome);
-        }
         for record in records {
             let id = record.header.id();
             if let Some(index) = self.tree.find(&id) {
@@ -151,7 +147,7 @@ impl<S: BlockStore> Chain<S> {
         id: BlockId,
         record: &HeaderRecord,
     ) -> Result<Result<(), Violation>, Fault> {
-        let judged = match self.place(&record.header) {
+        let judged = match self.place_header(&record.header) {
             Ok((parent, work)) => {
                 check_record(&self.params, self.tree.entry(parent).height + 1, record)
                     .and_then(|()| check_clock(&self.params, &record.header, now))
@@ -230,7 +226,7 @@ impl<S: BlockStore> Chain<S> {
         if let Some(index) = self.tree.find(&id) {
             return self.accept_body(index, block, source);
         }
-        let (parent, work) = match self.place(&block.header) {
+        let (parent, work) = match self.place_header(&block.header) {
             Ok(place) => place,
             Err(Violation::UnknownParent { .. }) => {
                 return Ok(self.keep_orphan(now, id, block, source));
@@ -325,7 +321,7 @@ impl<S: BlockStore> Chain<S> {
     }
 
     /// The parent's place and the header's work, if header and ancestors allow it.
-    fn place(&self, header: &Header) -> Result<(Index, Work), Violation> {
+    fn place_header(&self, header: &Header) -> Result<(Index, Work), Violation> {
         let work = check_work(&self.params, header)?;
         let parent = Hash(header.parent.0);
         let index = self
@@ -385,26 +381,6 @@ impl<S: BlockStore> Chain<S> {
             self.tree.body_stored(index);
         }
         Ok(index)
-    }
-
-    /// Whether a batch ends below the work that the specification asks of a chain.
-    fn low_work(&self, records: &[HeaderRecord]) -> Option<Refusal> {
-        let first = records
-            .iter()
-            .find(|record| self.tree.find(&record.header.id()).is_none())?;
-        let parent = self.tree.find(&first.header.parent)?;
-        let minimum = self.params.minimum_chain_work();
-        let mut shown = self.tree.entry(parent).score.work;
-        for record in records {
-            // Bits are claims here; each header's own digest is checked before it is taken.
-            let target = record
-                .header
-                .bits
-                .to_target()
-                .unwrap_or(self.params.target_limit());
-            shown = shown.saturating_add(work_of(target));
-        }
-        (shown < minimum).then_some(Refusal::LowWork { shown, minimum })
     }
 
     /// Bounds for a block whose header is new.
