@@ -3,7 +3,7 @@
 //! A row of an answer is in the flushed rows or made by events in the layers above; both are merged in
 //! key order. Invariant: the answer for an address changes only with the snapshot, never with a flush.
 
-use super::change::owners;
+use super::change::{Change, owners};
 use super::index::Event;
 use super::rows::{
     ADDRESSES, Summary, TxPlace, address_coin_key, address_transaction_key, coin_of_key, coins_end,
@@ -17,7 +17,7 @@ use cairn_protocol::ledger::Coin;
 use cairn_protocol::transaction::OutPoint;
 use cairn_protocol::units::Amount;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 
 /// Totals of an address at the tip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,11 +62,26 @@ pub(super) struct Delta {
 }
 
 impl Delta {
-    pub fn coin(&mut self, coin: &Coin, alone: bool, sign: i64) {
+    fn coin(&mut self, coin: &Coin, alone: bool, sign: i64) {
         if alone {
             self.balance += i128::from(sign) * i128::from(coin.output.value.0);
         }
         self.coins += sign;
+    }
+
+    /// Adds what an event changes.
+    pub fn event(&mut self, address: &KeyHash, change: &Change, event: Event) {
+        match event {
+            Event::Transaction(_) => self.transactions += if change.connect { 1 } else { -1 },
+            Event::Created(at) => {
+                let coin = &change.created[at as usize].1;
+                self.coin(coin, opens_alone(coin, address), 1);
+            }
+            Event::Removed(at) => {
+                let coin = &change.removed[at as usize].1;
+                self.coin(coin, opens_alone(coin, address), -1);
+            }
+        }
     }
 
     /// The sum with flushed totals; none if a total would leave its range, which no sound store does.
@@ -80,7 +95,7 @@ impl Delta {
 }
 
 /// Whether `address` opens the coin alone.
-pub(super) fn opens_alone(coin: &Coin, address: &KeyHash) -> bool {
+fn opens_alone(coin: &Coin, address: &KeyHash) -> bool {
     let mut alone = false;
     owners(&coin.output.lock, |hash, sole| {
         alone |= sole && hash == *address
@@ -102,21 +117,7 @@ impl ChainSnapshot {
             let index = view.layer.index(view.count);
             let inner = view.layer.inner();
             for (change, event) in index.events(address, view.count) {
-                let change = &inner.changes[*change as usize];
-                let coin = |list: &[(OutPoint, Coin)], at: &u32| list[*at as usize].1.clone();
-                match event {
-                    Event::Transaction(_) => {
-                        delta.transactions += if change.connect { 1 } else { -1 };
-                    }
-                    Event::Created(at) => {
-                        let coin = coin(&change.created, at);
-                        delta.coin(&coin, opens_alone(&coin, address), 1);
-                    }
-                    Event::Removed(at) => {
-                        let coin = coin(&change.removed, at);
-                        delta.coin(&coin, opens_alone(&coin, address), -1);
-                    }
-                }
+                delta.event(address, &inner.changes[*change as usize], *event);
             }
         }
         let total = delta.add_to(flushed).ok_or_else(|| {
@@ -191,42 +192,59 @@ impl ChainSnapshot {
         reverse: bool,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        let overlay = self.address_overlay(address);
+        let overlay = self.address_overlay(address, &bounds);
         let reader = self.base.reader()?;
         merge(reader.as_ref(), &overlay, bounds, reverse, limit)
     }
 
-    /// What the layers say about the address's rows: the newest event of each row counts.
-    fn address_overlay(&self, address: &KeyHash) -> Overlay {
+    /// What the layers say about the address's rows within the bounds: the newest event of each row
+    /// counts.
+    fn address_overlay(
+        &self,
+        address: &KeyHash,
+        bounds: &(Bound<Vec<u8>>, Bound<Vec<u8>>),
+    ) -> Overlay {
         let mut overlay = Overlay::new();
         for view in self.views.iter().rev() {
             let index = view.layer.index(view.count);
             let inner = view.layer.inner();
             for (change, event) in index.events(address, view.count) {
                 let change = &inner.changes[*change as usize];
-                match event {
-                    Event::Transaction(at) => {
-                        let place = TxPlace {
-                            height: change.height,
-                            index: *at,
-                        };
-                        let txid = change.txids[*at as usize];
-                        let value = change.connect.then(|| txid.as_bytes().to_vec());
-                        overlay.insert(address_transaction_key(address, place), value);
-                    }
-                    Event::Created(at) => {
-                        let (outpoint, coin) = &change.created[*at as usize];
-                        let value = vec![u8::from(opens_alone(coin, address))];
-                        overlay.insert(address_coin_key(address, outpoint), Some(value));
-                    }
-                    Event::Removed(at) => {
-                        let (outpoint, _) = &change.removed[*at as usize];
-                        overlay.insert(address_coin_key(address, outpoint), None);
-                    }
+                let (key, value) = event_row(address, change, *event);
+                if bounds.contains(&key) {
+                    overlay.insert(key, value);
                 }
             }
         }
         overlay
+    }
+}
+
+/// The row that an event sets, or takes away.
+pub(super) fn event_row(
+    address: &KeyHash,
+    change: &Change,
+    event: Event,
+) -> (Vec<u8>, Option<Vec<u8>>) {
+    match event {
+        Event::Transaction(at) => {
+            let place = TxPlace {
+                height: change.height,
+                index: at,
+            };
+            let txid = change.txids[at as usize];
+            let value = change.connect.then(|| txid.as_bytes().to_vec());
+            (address_transaction_key(address, place), value)
+        }
+        Event::Created(at) => {
+            let (outpoint, coin) = &change.created[at as usize];
+            let value = vec![u8::from(opens_alone(coin, address))];
+            (address_coin_key(address, outpoint), Some(value))
+        }
+        Event::Removed(at) => {
+            let (outpoint, _) = &change.removed[at as usize];
+            (address_coin_key(address, outpoint), None)
+        }
     }
 }
 

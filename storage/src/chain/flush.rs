@@ -4,14 +4,14 @@
 //! layer leaves no trace. A row that should be new and is not, or should be there and is not, stops
 //! the flush: then memory and disk disagree and nothing may be built on either.
 
-use super::address::{Delta, opens_alone};
+use super::address::{Delta, event_row};
 use super::change::Change;
 use super::index::{Event, Index};
 use super::layer::{GONE, Inner, Layer, Versions};
 use super::rows::{
     ADDRESSES, COINS, FLUSHED, Flushed, HEADER_NUMBERS, HEADERS, HEIGHTS, META, Summary,
-    TRANSACTIONS, TxPlace, address_coin_key, address_transaction_key, coin_value, decode,
-    height_value, key_text, number_key, place_value, summary_key,
+    TRANSACTIONS, TxPlace, coin_value, decode, height_value, key_text, number_key, place_value,
+    summary_key,
 };
 use crate::error::{Result, StorageError};
 use crate::table::{Table, TableReader, TableTransaction, TableWriter, Tables};
@@ -206,32 +206,8 @@ fn write_address(
     let mut folded: BTreeMap<Vec<u8>, Fold> = BTreeMap::new();
     for (change, event) in events {
         let change = &inner.changes[*change as usize];
-        let (key, value) = match event {
-            Event::Transaction(at) => {
-                delta.transactions += if change.connect { 1 } else { -1 };
-                let place = TxPlace {
-                    height: change.height,
-                    index: *at,
-                };
-                let txid = change.txids[*at as usize];
-                let value = change.connect.then(|| txid.as_bytes().to_vec());
-                (address_transaction_key(address, place), value)
-            }
-            Event::Created(at) => {
-                let (outpoint, coin) = &change.created[*at as usize];
-                let alone = opens_alone(coin, address);
-                delta.coin(coin, alone, 1);
-                (
-                    address_coin_key(address, outpoint),
-                    Some(vec![u8::from(alone)]),
-                )
-            }
-            Event::Removed(at) => {
-                let (outpoint, coin) = &change.removed[*at as usize];
-                delta.coin(coin, opens_alone(coin, address), -1);
-                (address_coin_key(address, outpoint), None)
-            }
-        };
+        delta.event(address, change, *event);
+        let (key, value) = event_row(address, change, *event);
         match folded.get_mut(&key) {
             Some(fold) => fold.value = value,
             None => {

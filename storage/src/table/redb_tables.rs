@@ -2,7 +2,8 @@
 //!
 //! Decisions, from measurements: every commit is immediate (two syncs) with quick repair, so that an
 //! open after a crash does not walk the file; the cache size is always given; savepoints are never
-//! used. Files are reached through [`crate::disk`], so the same code runs on the simulated disk.
+//! used. redb trusts its pages on a plain read and may panic on a damaged one; every call into it is
+//! caught here and told as damage. Files are reached through [`crate::disk`], so the same code runs on the simulated disk.
 
 use super::{Row, Rows, Table, TableReader, TableTransaction, TableWriter, Tables};
 use crate::disk::{Disk, DiskFile};
@@ -14,6 +15,7 @@ use redb::{
 use std::fmt;
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +67,14 @@ fn fault(doing: &'static str) -> impl Fn(redb::Error) -> StorageError {
     }
 }
 
+/// Calls into redb; a panic there means a page that makes no sense.
+fn guarded<T>(call: impl FnOnce() -> Result<T>, name: impl FnOnce() -> String) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| {
+        let what = format!("{}: a page of the table file makes no sense", name());
+        Err(StorageError::damaged(what))
+    })
+}
+
 impl RedbTables {
     /// Opens or creates the file at `path` with the given tables. A new file gets its name only when
     /// it is complete.
@@ -114,9 +124,13 @@ impl RedbTables {
     ) -> Result<Self> {
         let mut builder = Builder::new();
         builder.set_cache_size(options.cache_bytes);
-        let database = builder
-            .create_with_backend(Backend(file.clone()))
-            .map_err(|error| open_fault(path, error))?;
+        let backend = Backend(file.clone());
+        let open = || {
+            builder
+                .create_with_backend(backend)
+                .map_err(|e| open_fault(path, e))
+        };
+        let database = guarded(open, || path.display().to_string())?;
         let store = RedbTables {
             database,
             tables,
@@ -140,6 +154,13 @@ impl RedbTables {
     }
 
     fn open_reader(&self) -> Result<RedbReader> {
+        guarded(
+            || self.try_open_reader(),
+            || self.path.display().to_string(),
+        )
+    }
+
+    fn try_open_reader(&self) -> Result<RedbReader> {
         let transaction = self
             .database
             .begin_read()
@@ -182,10 +203,12 @@ impl Tables for RedbTables {
     }
 
     fn begin(&self) -> Result<Box<dyn TableTransaction>> {
-        let mut transaction = self
-            .database
-            .begin_write()
-            .map_err(|e| fault("begin a write")(e.into()))?;
+        let begin = || {
+            self.database
+                .begin_write()
+                .map_err(|e| fault("begin a write")(e.into()))
+        };
+        let mut transaction = guarded(begin, || self.path.display().to_string())?;
         transaction
             .set_durability(Durability::Immediate)
             .map_err(|error| StorageError::Table {
@@ -207,13 +230,16 @@ struct RedbReader {
 
 impl TableReader for RedbReader {
     fn get(&self, table: Table, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let found = self.tables[table.index]
-            .get(key)
-            .map_err(|e| fault("read")(e.into()))?;
-        if let Some(value) = &found {
-            visit(value.value());
-        }
-        Ok(found.is_some())
+        let read = || {
+            let found = self.tables[table.index]
+                .get(key)
+                .map_err(|e| fault("read")(e.into()))?;
+            if let Some(value) = &found {
+                visit(value.value());
+            }
+            Ok(found.is_some())
+        };
+        guarded(read, || format!("table {}", table.name))
     }
 
     fn scan<'a>(
@@ -227,19 +253,46 @@ impl TableReader for RedbReader {
         if is_empty(from, to) {
             return Ok(Box::new(std::iter::empty()));
         }
-        let range = self.tables[table.index]
-            .range::<&[u8]>((from, to))
-            .map_err(|e| fault("scan")(e.into()))?;
-        let row = |item: std::result::Result<(_, _), redb::StorageError>| -> Result<Row> {
-            let (key, value): (redb::AccessGuard<'_, Bytes>, redb::AccessGuard<'_, Bytes>) =
-                item.map_err(|e| fault("scan")(e.into()))?;
-            Ok((key.value().to_vec(), value.value().to_vec()))
+        let open = || {
+            let range = self.tables[table.index].range::<&[u8]>((from, to));
+            range.map_err(|e| fault("scan")(e.into()))
         };
-        if reverse {
-            Ok(Box::new(range.rev().map(row)))
-        } else {
-            Ok(Box::new(range.map(row)))
+        let range = guarded(open, || format!("table {}", table.name))?;
+        Ok(Box::new(GuardedRange {
+            range: Some(range),
+            table,
+            reverse,
+        }))
+    }
+}
+
+/// Rows of a range, up to the first error or damaged page.
+struct GuardedRange<'a> {
+    range: Option<redb::Range<'a, Bytes, Bytes>>,
+    table: Table,
+    reverse: bool,
+}
+
+impl Iterator for GuardedRange<'_> {
+    type Item = Result<Row>;
+
+    fn next(&mut self) -> Option<Result<Row>> {
+        let mut range = self.range.take()?;
+        let step = || {
+            let item = if self.reverse {
+                range.next_back()
+            } else {
+                range.next()
+            };
+            let Some(item) = item else { return Ok(None) };
+            let (key, value) = item.map_err(|e| fault("scan")(e.into()))?;
+            Ok(Some((key.value().to_vec(), value.value().to_vec())))
+        };
+        let row = guarded(step, || format!("table {}", self.table.name));
+        if matches!(row, Ok(Some(_))) {
+            self.range = Some(range);
         }
+        row.transpose()
     }
 }
 
@@ -256,14 +309,18 @@ struct RedbTransaction(WriteTransaction);
 
 impl TableTransaction for RedbTransaction {
     fn table<'a>(&'a self, table: Table) -> Result<Box<dyn TableWriter + 'a>> {
-        let opened = self.0.open_table(definition(table));
-        Ok(Box::new(RedbWriter(
-            opened.map_err(|e| fault("open a table")(e.into()))?,
-        )))
+        let open = || {
+            let opened = self.0.open_table(definition(table));
+            opened.map_err(|e| fault("open a table")(e.into()))
+        };
+        Ok(Box::new(RedbWriter(guarded(open, || {
+            format!("table {}", table.name)
+        })?)))
     }
 
     fn commit(self: Box<Self>) -> Result<()> {
-        self.0.commit().map_err(|e| fault("commit")(e.into()))
+        let commit = || self.0.commit().map_err(|e| fault("commit")(e.into()));
+        guarded(commit, || "commit".to_owned())
     }
 }
 
@@ -271,21 +328,30 @@ struct RedbWriter<'a>(redb::Table<'a, Bytes, Bytes>);
 
 impl TableWriter for RedbWriter<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let found = self.0.get(key).map_err(|e| fault("read")(e.into()))?;
-        Ok(found.map(|value| value.value().to_vec()))
+        let read = || {
+            let found = self.0.get(key).map_err(|e| fault("read")(e.into()))?;
+            Ok(found.map(|value| value.value().to_vec()))
+        };
+        guarded(read, || "read for a write".to_owned())
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<bool> {
-        let before = self
-            .0
-            .insert(key, value)
-            .map_err(|e| fault("write")(e.into()))?;
-        Ok(before.is_some())
+        let write = || {
+            let before = self
+                .0
+                .insert(key, value)
+                .map_err(|e| fault("write")(e.into()))?;
+            Ok(before.is_some())
+        };
+        guarded(write, || "write".to_owned())
     }
 
     fn remove(&mut self, key: &[u8]) -> Result<bool> {
-        let before = self.0.remove(key).map_err(|e| fault("remove")(e.into()))?;
-        Ok(before.is_some())
+        let remove = || {
+            let before = self.0.remove(key).map_err(|e| fault("remove")(e.into()))?;
+            Ok(before.is_some())
+        };
+        guarded(remove, || "remove".to_owned())
     }
 }
 
