@@ -219,6 +219,14 @@ fn main() {
         &format!("block of {removed} connected, per transaction"),
         removed,
     );
+
+    // The view is the one from before the block, as it is after taking the block off.
+    let watch = Watch::start();
+    pool.block_disconnected(101, &block);
+    pool.tip_changed(0, &view, &CONTEXT)
+        .expect("a map never fails");
+    assert_eq!(pool.len(), RESIDENT as usize);
+    watch.report("reorganisation of that block, 100,000 resident", 1);
 }
 
 /// Chains of 64 on top of residents: every insert orders its cluster anew.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cairn_protocol::hash::{KeyHash, TxId, Wtxid};
 use cairn_protocol::ledger::Coin;
+use cairn_protocol::lock::{At, Lock, Witness};
 use cairn_protocol::transaction::{Transaction, TransactionIds};
 use cairn_protocol::units::{Amount, FeeRate, Height, Weight};
 
@@ -44,6 +45,8 @@ pub struct Entry {
     pub(super) parents: Vec<Slot>,
     pub(super) children: Vec<Slot>,
     pub(super) cluster: Slot,
+    /// Whether its validity hangs on the height or the time of the block that holds it.
+    pub(super) is_timed: bool,
 }
 
 impl Entry {
@@ -63,6 +66,7 @@ impl Entry {
             .flat_map(|output| output.lock.key_hashes())
             .collect();
         Entry {
+            is_timed: is_timed(&transaction, &spent),
             transaction,
             ids,
             fee,
@@ -124,7 +128,7 @@ impl Entry {
 
     /// How it changes what `owner` has: outputs to it less coins spent from it, in pebbles.
     pub fn delta(&self, owner: &KeyHash) -> i128 {
-        let names = |lock: &cairn_protocol::lock::Lock| lock.key_hashes().contains(owner);
+        let names = |lock: &Lock| lock.key_hashes().contains(owner);
         let sum = |values: &mut dyn Iterator<Item = Amount>| -> i128 {
             values.map(|value| i128::from(value.0)).sum()
         };
@@ -134,4 +138,14 @@ impl Entry {
         let lost = sum(&mut coins.filter(|o| names(&o.lock)).map(|o| o.value));
         gained - lost
     }
+}
+
+/// Every rule of spending that looks at height or time: TX-12, TX-14 and TX-21.
+fn is_timed(transaction: &Transaction, spent: &[Coin]) -> bool {
+    let refunds = |witness: &Witness| matches!(witness, Witness::Refund { .. });
+    transaction.valid_from != At::START
+        || transaction.witnesses.iter().any(refunds)
+        || spent
+            .iter()
+            .any(|coin| coin.is_coinbase || coin.output.lock.open().0.is_some())
 }

@@ -173,7 +173,8 @@ impl Mempool {
     /// again, a point of the chain that is not reached any more.
     fn drop_invalid(&mut self, fork_height: Height, context: &SpendContext<'_>) -> Vec<Removed> {
         let mut removed = Vec::new();
-        let suspects: Vec<Slot> = self.store.entries().map(|(slot, _)| slot).collect();
+        let timed = |(slot, entry): (Slot, &Entry)| entry.is_timed.then_some(slot);
+        let suspects: Vec<Slot> = self.store.entries().filter_map(timed).collect();
         for slot in suspects {
             let Some(entry) = self.store.get(slot) else {
                 continue;

@@ -3,7 +3,7 @@
 use super::super::{Removal, TipReport};
 use super::kit::*;
 use cairn_protocol::hash::TxId;
-use cairn_protocol::lock::At;
+use cairn_protocol::lock::{After, At, HashLock, InnerLock, Lock, Witness};
 
 fn reasons(report: &TipReport) -> Vec<(TxId, &'static str)> {
     report
@@ -174,6 +174,50 @@ fn what_is_not_yet_valid_again_falls_out() {
     assert!(world.has(&always));
 }
 
+/// The same for locks: one that opened with the block now gone, and a refund that it allowed.
+#[test]
+fn locks_that_close_again_push_out_their_spenders() {
+    let mut world = World::new(3);
+    let (height, time) = (world.height + 2, world.time + 10);
+    let after = After {
+        at: At::Height(height),
+        lock: InnerLock::Key(owner(0)),
+    };
+    let hash_lock = HashLock {
+        digest: [1; 32],
+        claim: owner(1),
+        refund: owner(0),
+        refund_at: At::Time(time),
+    };
+    let locks = [
+        Lock::After(Box::new(after)),
+        Lock::HashLock(Box::new(hash_lock)),
+    ];
+    for (n, lock) in (0..).zip(locks) {
+        world.coins.get_mut(&coin(n)).expect("exists").output.lock = lock;
+    }
+    let mut refund = spend(coin(1), COIN, 1_000);
+    let Witness::Key { key, signature } = refund.witnesses[0].clone() else {
+        panic!("the kit signs with keys");
+    };
+    refund.witnesses[0] = Witness::Refund { key, signature };
+    let (opened, always) = (spend(coin(0), COIN, 1_000), spend(coin(2), COIN, 1_000));
+    for early in [&opened, &refund] {
+        assert!(world.submit(early).is_err());
+    }
+    world.mine(&[]);
+    for transaction in [&opened, &refund, &always] {
+        world.accept(transaction);
+    }
+    world.disconnect();
+    let mut left: Vec<_> = reasons(&world.announce());
+    left.sort_unstable();
+    let mut expected = [(opened.txid(), "invalid"), (refund.txid(), "invalid")];
+    expected.sort_unstable();
+    assert_eq!(left, expected);
+    assert!(world.has(&always));
+}
+
 #[test]
 fn resurrection_is_bounded_and_keeps_the_older_blocks() {
     let policy = super::super::Policy {
@@ -191,4 +235,33 @@ fn resurrection_is_bounded_and_keeps_the_older_blocks() {
     }
     let report = world.announce();
     assert_eq!(report.resurrected, vec![blocks[0].txid(), blocks[1].txid()]);
+}
+
+/// What comes back counts: the pool is within its size at the new tip, and the worst went.
+#[test]
+fn a_pool_that_overflows_by_resurrection_evicts() {
+    let policy = super::super::Policy {
+        usage_bytes_max: 20_000,
+        ..Default::default()
+    };
+    let mut world = World::with_policy(40, policy);
+    let mined: Vec<_> = (0..10).map(|n| spend(coin(n), COIN, 5_000)).collect();
+    world.mine(&mined);
+    let mut n = 10;
+    while world.pool.stats(0).usage_bytes < 18_000 {
+        world.accept(&spend(coin(n), COIN, 1_000));
+        n += 1;
+    }
+    world.disconnect();
+    let report = world.announce();
+    assert_eq!(report.resurrected.len(), 10);
+    assert!(world.pool.stats(0).usage_bytes <= 20_000);
+    assert!(
+        report
+            .removed
+            .iter()
+            .all(|r| r.why == Removal::Evicted && r.fee.0 == 1_000)
+    );
+    assert!(mined.iter().all(|transaction| world.has(transaction)));
+    assert!(world.pool.fee_rate_min(world.now).0 > 250);
 }
