@@ -12,6 +12,7 @@
 //! gives the same answer, the lowest hit; every hit was recomputed by the plain crates; a solution
 //! of an old template is never delivered. No network, no storage.
 
+pub mod bench;
 mod cancel;
 mod claims;
 mod function;

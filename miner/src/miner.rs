@@ -325,7 +325,10 @@ fn outcome(claims: &Claims, cancel: &Cancel) -> Outcome {
 
 /// The kernel asked for if it implements the function, else the fastest that passes its test; and
 /// those that did not pass.
-fn choose(function: PowFunction, asked: Option<Kernel>) -> (Result<Search, Refusal>, Vec<Refusal>) {
+pub(crate) fn choose(
+    function: PowFunction,
+    asked: Option<Kernel>,
+) -> (Result<Search, Refusal>, Vec<Refusal>) {
     if let Some(search) = asked.and_then(|kernel| Search::new(kernel, function)) {
         return (self_test(&search).map(|()| search), Vec::new());
     }

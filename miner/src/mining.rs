@@ -157,6 +157,12 @@ impl Mining {
         self.shared.miner.set_threads(threads)
     }
 
+    /// Whether there is a template to solve and no reason to rest.
+    pub fn is_mining(&self) -> bool {
+        let state = self.shared.state.lock();
+        state.job.is_some() && state.paused.is_empty()
+    }
+
     /// What the miner is doing.
     pub fn status(&self) -> MiningStatus {
         let miner = &self.shared.miner;

@@ -5,9 +5,18 @@
 //! every kernel gives the same answer. Which kernels a processor can run is found at run time, and
 //! none is used before it has agreed with the plain crates ([`self_test`]).
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod blake3;
+mod lanes;
 mod naive;
 mod scalar;
 pub(crate) mod self_test;
+mod sha256d;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
 
 use std::fmt;
 use std::ops::Range;
@@ -28,6 +37,15 @@ pub enum Kernel {
     /// One header at a time, its first block hashed once.
     #[serde(rename = "scalar")]
     Scalar,
+    /// Eight lanes.
+    #[serde(rename = "avx2")]
+    Avx2,
+    /// The processor's SHA-256 instructions, four nonces interleaved.
+    #[serde(rename = "sha-ni")]
+    ShaNi,
+    /// Sixteen lanes.
+    #[serde(rename = "avx512")]
+    Avx512,
 }
 
 /// Receives candidates, as offsets from the first nonce in ascending order; true ends the scan.
@@ -39,13 +57,22 @@ type Scan = fn(work: &Work, start: u32, count: u32, candidate: Candidate<'_>);
 
 impl Kernel {
     /// All kernels, the slowest first.
-    pub const ALL: [Self; 2] = [Self::Naive, Self::Scalar];
+    pub const ALL: [Self; 5] = [
+        Self::Naive,
+        Self::Scalar,
+        Self::Avx2,
+        Self::ShaNi,
+        Self::Avx512,
+    ];
 
     /// The name in reports, flags and metric labels.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Naive => "naive",
             Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::ShaNi => "sha-ni",
+            Self::Avx512 => "avx512",
         }
     }
 
@@ -58,6 +85,14 @@ impl Kernel {
     pub fn is_available(self) -> bool {
         match self {
             Self::Naive | Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Cpu::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => sha_ni::Cpu::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Cpu::detect().is_some(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::ShaNi | Self::Avx512 => false,
         }
     }
 
@@ -65,8 +100,19 @@ impl Kernel {
     pub(crate) fn scan(self, function: PowFunction) -> Option<Scan> {
         match (self, function) {
             (Self::Naive, _) => Some(naive::scan),
-            (Self::Scalar, PowFunction::Sha256d) => Some(scalar::scan_sha256d),
-            (Self::Scalar, PowFunction::Blake3) => Some(scalar::scan_blake3),
+            (Self::Scalar, PowFunction::Sha256d) => Some(scalar::scan),
+            (Self::Scalar, PowFunction::Blake3) => Some(blake3::scan_scalar),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, PowFunction::Sha256d) => Some(avx2::scan_sha256d),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx2, PowFunction::Blake3) => Some(avx2::scan_blake3),
+            #[cfg(target_arch = "x86_64")]
+            (Self::ShaNi, PowFunction::Sha256d) => Some(sha_ni::scan),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, PowFunction::Sha256d) => Some(avx512::scan_sha256d),
+            #[cfg(target_arch = "x86_64")]
+            (Self::Avx512, PowFunction::Blake3) => Some(avx512::scan_blake3),
+            _ => None,
         }
     }
 }
@@ -107,15 +153,15 @@ pub(crate) struct Work {
 /// What a function's kernels share between the nonces of one header.
 #[derive(Clone, Debug)]
 enum Prepared {
-    Sha256d(Box<scalar::Sha256d>),
-    Blake3(Box<scalar::Blake3>),
+    Sha256d(Box<sha256d::Prepared>),
+    Blake3(Box<blake3::Prepared>),
 }
 
 impl Work {
     pub(crate) fn new(function: PowFunction, header: [u8; HEADER_BYTES], target: U256) -> Self {
         let prepared = match function {
-            PowFunction::Sha256d => Prepared::Sha256d(Box::new(scalar::Sha256d::new(&header))),
-            PowFunction::Blake3 => Prepared::Blake3(Box::new(scalar::Blake3::new(&header))),
+            PowFunction::Sha256d => Prepared::Sha256d(Box::new(sha256d::Prepared::new(&header))),
+            PowFunction::Blake3 => Prepared::Blake3(Box::new(blake3::Prepared::new(&header))),
         };
         let top = (target >> 224usize).to::<u32>();
         Self {
@@ -127,14 +173,14 @@ impl Work {
         }
     }
 
-    fn sha256d(&self) -> &scalar::Sha256d {
+    fn sha256d(&self) -> &sha256d::Prepared {
         match &self.prepared {
             Prepared::Sha256d(prepared) => prepared,
             Prepared::Blake3(_) => unreachable!("a sha256d kernel is looked up by its function"),
         }
     }
 
-    fn blake3(&self) -> &scalar::Blake3 {
+    fn blake3(&self) -> &blake3::Prepared {
         match &self.prepared {
             Prepared::Blake3(prepared) => prepared,
             Prepared::Sha256d(_) => unreachable!("a blake3 kernel is looked up by its function"),
