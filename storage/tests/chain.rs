@@ -11,7 +11,7 @@ use cairn_protocol::hash::{BlockId, KeyHash, TxId};
 use cairn_protocol::ledger::{BlockStore, Coin};
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::transaction::{OutPoint, Transaction};
-use cairn_storage::chain::{ChainSnapshot, ChainStore, TxPlace};
+use cairn_storage::chain::{ChainSnapshot, ChainStore, StoreOptions, TxPlace};
 use cairn_storage::disk::{FakeDisk, Loss};
 use common::*;
 use proptest::prelude::*;
@@ -479,4 +479,74 @@ fn lost_tables_are_rebuilt_from_the_log() {
     ChainStore::drop_tables(&disk, std::path::Path::new("/chain")).unwrap();
     let store = open(&disk, &params, tiny_options()).unwrap();
     model.check(&store.snapshot());
+}
+
+/// Attack catalogue V21: a reorganisation of 1,088 blocks with conflicting spends ends in the very
+/// state of a node that saw only the winning branch.
+#[test]
+fn a_reorganisation_of_1088_blocks_equals_a_fresh_sync() {
+    const DEPTH: u64 = 1088;
+    let params = params();
+    let options = StoreOptions {
+        dirty_coins_max: 700,
+        ..tiny_options()
+    };
+    let mut store = open(&FakeDisk::new(), &params, options).unwrap();
+    let spend = |coins: &mut Vec<(OutPoint, Coin, u16)>, to: u16| {
+        let input = coins.pop().unwrap();
+        let value = input.1.output.value.0;
+        let tx = payment(&[input], vec![pay(to, value)]);
+        let coin = Coin {
+            output: tx.outputs[0].clone(),
+            height: 0,
+            is_coinbase: false,
+        };
+        coins.insert(0, (Transaction::outpoint(tx.txid(), 0), coin, to));
+        tx
+    };
+    let funded = || -> Vec<(OutPoint, Coin, u16)> {
+        let coins = params.genesis_coins().iter().zip(0u16..);
+        coins
+            .map(|((outpoint, coin), n)| (*outpoint, coin.clone(), n))
+            .collect()
+    };
+    let mut coins = funded();
+    for salt in 0..DEPTH {
+        let tx = spend(&mut coins, (salt % 7) as u16);
+        let state = BlockStore::state(&store).clone();
+        connect(&mut store, &block(&params, &state, vec![tx], 1, salt)).unwrap();
+    }
+    let losing = store.snapshot();
+    for _ in 0..DEPTH {
+        disconnect(&mut store).unwrap();
+    }
+    assert_eq!(BlockStore::state(&store), params.genesis_state());
+    // The same coins, spent to others.
+    let mut fresh = open(&FakeDisk::new(), &params, options).unwrap();
+    let mut coins = funded();
+    for salt in 0..=DEPTH {
+        let tx = spend(&mut coins, 20 + (salt % 11) as u16);
+        let state = BlockStore::state(&store).clone();
+        let made = block(&params, &state, vec![tx], 2, 1_000_000 + salt);
+        connect(&mut store, &made).unwrap();
+        connect(&mut fresh, &made).unwrap();
+    }
+    assert_eq!(BlockStore::state(&store), BlockStore::state(&fresh));
+    let (after, fresh) = (store.snapshot(), fresh.snapshot());
+    for n in 0..FUNDED {
+        let address = owner(n);
+        assert_eq!(
+            after.address(&address).unwrap(),
+            fresh.address(&address).unwrap()
+        );
+        let coins = |s: &ChainSnapshot| s.address_coins(&address, None, usize::MAX).unwrap();
+        assert_eq!(coins(&after), coins(&fresh));
+        let history =
+            |s: &ChainSnapshot| s.address_transactions(&address, None, usize::MAX).unwrap();
+        assert_eq!(history(&after), history(&fresh));
+    }
+    // Who looks at the losing branch still sees it.
+    assert_eq!(losing.tip().0, DEPTH);
+    assert!(losing.address(&owner(3)).unwrap().transactions > 100);
+    assert_eq!(losing.block_id_at(DEPTH).unwrap(), Some(losing.tip().1));
 }

@@ -131,3 +131,66 @@ impl Touches {
         self.transaction += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_protocol::lock::{After, At, HashLock, InnerLock, Threshold};
+    use cairn_protocol::signature::PublicKey;
+
+    fn list(lock: &Lock) -> Vec<(KeyHash, bool)> {
+        let mut list = Vec::new();
+        owners(lock, |hash, alone| list.push((hash, alone)));
+        list
+    }
+
+    fn hash_lock(claim: u8, refund: u8) -> HashLock {
+        let (claim, refund) = (KeyHash([claim; 32]), KeyHash([refund; 32]));
+        HashLock {
+            digest: [9; 32],
+            claim,
+            refund,
+            refund_at: At::Height(5),
+        }
+    }
+
+    #[test]
+    fn only_a_key_lock_is_opened_alone_also_behind_a_time() {
+        let key = KeyHash([1; 32]);
+        assert_eq!(list(&Lock::Key(key)), [(key, true)]);
+        let after = After {
+            at: At::Height(9),
+            lock: InnerLock::Key(key),
+        };
+        assert_eq!(list(&Lock::After(Box::new(after))), [(key, true)]);
+        let both = list(&Lock::HashLock(Box::new(hash_lock(1, 2))));
+        assert_eq!(both, [(KeyHash([1; 32]), false), (KeyHash([2; 32]), false)]);
+        let one = list(&Lock::HashLock(Box::new(hash_lock(3, 3))));
+        assert_eq!(one, [(KeyHash([3; 32]), false)]);
+        let keys = vec![PublicKey([1; 32]), PublicKey([2; 32]), PublicKey([3; 32])];
+        let threshold = list(&Lock::Threshold(Box::new(Threshold { m: 2, keys })));
+        assert_eq!(threshold.len(), 3);
+        assert!(threshold.iter().all(|(_, alone)| !alone));
+        assert_eq!(list(&Lock::Data(Default::default())), []);
+    }
+
+    #[test]
+    fn a_transaction_touches_each_key_once_however_many_outputs_it_has() {
+        let mut touches = Touches {
+            all: Vec::new(),
+            first: 0,
+            transaction: 0,
+        };
+        for transaction in 0..2 {
+            for n in 0..60u8 {
+                touches.add(&Lock::Key(KeyHash([n % 25; 32])));
+            }
+            touches.next();
+            let mine = touches
+                .all
+                .iter()
+                .filter(|(number, _)| *number == transaction);
+            assert_eq!(mine.count(), 25);
+        }
+    }
+}

@@ -14,7 +14,7 @@ use redb::{
 };
 use std::fmt;
 use std::io;
-use std::ops::Bound;
+use std::ops::{Bound, Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Default for RedbOptions {
 
 /// Tables in one redb file.
 pub struct RedbTables {
-    database: Database,
+    database: Quiet<Database>,
     tables: &'static [Table],
     path: PathBuf,
     file: Arc<dyn DiskFile>,
@@ -64,6 +64,41 @@ fn fault(doing: &'static str) -> impl Fn(redb::Error) -> StorageError {
             doing,
             cause: other.to_string(),
         },
+    }
+}
+
+/// A value of redb whose end does not panic either: a damaged page may first be met when a database is
+/// closed or a transaction given up.
+struct Quiet<T>(Option<T>);
+
+impl<T> Quiet<T> {
+    fn new(value: T) -> Self {
+        Quiet(Some(value))
+    }
+
+    fn into_inner(mut self) -> T {
+        self.0.take().expect("it is taken only here")
+    }
+}
+
+impl<T> Deref for Quiet<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is taken only at the end")
+    }
+}
+
+impl<T> DerefMut for Quiet<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is taken only at the end")
+    }
+}
+
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
     }
 }
 
@@ -132,7 +167,7 @@ impl RedbTables {
         };
         let database = guarded(open, || path.display().to_string())?;
         let store = RedbTables {
-            database,
+            database: Quiet::new(database),
             tables,
             path: path.to_owned(),
             file,
@@ -170,8 +205,9 @@ impl RedbTables {
             .iter()
             .map(|&table| transaction.open_table(definition(table)));
         let tables = tables.collect::<Result<Vec<_>, _>>();
+        let tables = tables.map_err(|e| fault("open a table")(e.into()))?;
         Ok(RedbReader {
-            tables: tables.map_err(|e| fault("open a table")(e.into()))?,
+            tables: Quiet::new(tables),
         })
     }
 }
@@ -216,7 +252,7 @@ impl Tables for RedbTables {
                 cause: error.to_string(),
             })?;
         transaction.set_quick_repair(true);
-        Ok(Box::new(RedbTransaction(transaction)))
+        Ok(Box::new(RedbTransaction(Quiet::new(transaction))))
     }
 
     fn bytes(&self) -> Result<u64> {
@@ -225,7 +261,7 @@ impl Tables for RedbTables {
 }
 
 struct RedbReader {
-    tables: Vec<ReadOnlyTable<Bytes, Bytes>>,
+    tables: Quiet<Vec<ReadOnlyTable<Bytes, Bytes>>>,
 }
 
 impl TableReader for RedbReader {
@@ -259,7 +295,7 @@ impl TableReader for RedbReader {
         };
         let range = guarded(open, || format!("table {}", table.name))?;
         Ok(Box::new(GuardedRange {
-            range: Some(range),
+            range: Some(Quiet::new(range)),
             table,
             reverse,
         }))
@@ -268,7 +304,7 @@ impl TableReader for RedbReader {
 
 /// Rows of a range, up to the first error or damaged page.
 struct GuardedRange<'a> {
-    range: Option<redb::Range<'a, Bytes, Bytes>>,
+    range: Option<Quiet<redb::Range<'a, Bytes, Bytes>>>,
     table: Table,
     reverse: bool,
 }
@@ -305,7 +341,7 @@ fn is_empty(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
     }
 }
 
-struct RedbTransaction(WriteTransaction);
+struct RedbTransaction(Quiet<WriteTransaction>);
 
 impl TableTransaction for RedbTransaction {
     fn table<'a>(&'a self, table: Table) -> Result<Box<dyn TableWriter + 'a>> {
@@ -313,18 +349,22 @@ impl TableTransaction for RedbTransaction {
             let opened = self.0.open_table(definition(table));
             opened.map_err(|e| fault("open a table")(e.into()))
         };
-        Ok(Box::new(RedbWriter(guarded(open, || {
-            format!("table {}", table.name)
-        })?)))
+        let opened = guarded(open, || format!("table {}", table.name))?;
+        Ok(Box::new(RedbWriter(Quiet::new(opened))))
     }
 
     fn commit(self: Box<Self>) -> Result<()> {
-        let commit = || self.0.commit().map_err(|e| fault("commit")(e.into()));
+        let commit = || {
+            self.0
+                .into_inner()
+                .commit()
+                .map_err(|e| fault("commit")(e.into()))
+        };
         guarded(commit, || "commit".to_owned())
     }
 }
 
-struct RedbWriter<'a>(redb::Table<'a, Bytes, Bytes>);
+struct RedbWriter<'a>(Quiet<redb::Table<'a, Bytes, Bytes>>);
 
 impl TableWriter for RedbWriter<'_> {
     fn value(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -400,5 +440,100 @@ impl StorageBackend for Backend {
     ) -> std::result::Result<(), BackendError> {
         // The lock goes with the file handle, which this backend owns.
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FakeDisk;
+
+    const A: Table = Table {
+        index: 0,
+        name: "a",
+    };
+    const B: Table = Table {
+        index: 1,
+        name: "b",
+    };
+
+    fn keys(rows: Rows<'_>) -> Vec<u8> {
+        rows.map(|row| row.unwrap().0[0]).collect()
+    }
+
+    #[test]
+    fn scans_keep_their_bounds_and_readers_their_state() {
+        let path = Path::new("/t");
+        let store = RedbTables::open(&FakeDisk::new(), path, &[A, B], RedbOptions::default());
+        let store = store.unwrap();
+        let transaction = store.begin().unwrap();
+        {
+            let mut rows = transaction.table(A).unwrap();
+            for key in [1u8, 3, 5, 7] {
+                assert!(!rows.put(&[key], b"x").unwrap());
+            }
+            assert!(rows.put(&[7], b"y").unwrap());
+            assert_eq!(rows.value(&[7]).unwrap().unwrap(), b"y");
+            assert!(rows.remove(&[7]).unwrap() && !rows.remove(&[7]).unwrap());
+        }
+        transaction.commit().unwrap();
+        let before = store.reader().unwrap();
+        let transaction = store.begin().unwrap();
+        transaction.table(A).unwrap().put(&[9], b"x").unwrap();
+        drop(transaction);
+        let transaction = store.begin().unwrap();
+        transaction.table(A).unwrap().put(&[6], b"x").unwrap();
+        transaction.commit().unwrap();
+        let after = store.reader().unwrap();
+        let (one, five): (&[u8], &[u8]) = (&[1], &[5]);
+        let scan = |low, high, reverse| keys(after.scan(A, low, high, reverse).unwrap());
+        assert_eq!(
+            scan(Bound::Unbounded, Bound::Unbounded, false),
+            [1, 3, 5, 6]
+        );
+        assert_eq!(
+            scan(Bound::Excluded(one), Bound::Included(five), false),
+            [3, 5]
+        );
+        assert_eq!(
+            scan(Bound::Included(one), Bound::Excluded(five), true),
+            [3, 1]
+        );
+        assert_eq!(
+            scan(Bound::Included(five), Bound::Excluded(five), false),
+            []
+        );
+        assert_eq!(scan(Bound::Excluded(five), Bound::Included(one), false), []);
+        assert_eq!(
+            keys(
+                before
+                    .scan(A, Bound::Unbounded, Bound::Unbounded, false)
+                    .unwrap()
+            ),
+            [1, 3, 5]
+        );
+        assert_eq!(
+            keys(
+                after
+                    .scan(B, Bound::Unbounded, Bound::Unbounded, false)
+                    .unwrap()
+            ),
+            []
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_table_file_is_damage_and_a_second_opening_is_refused() {
+        let disk = FakeDisk::new();
+        let path = Path::new("/t");
+        disk.create(path).unwrap().write_at(0, &[7; 8192]).unwrap();
+        let refused = RedbTables::open(&disk, path, &[A], RedbOptions::default()).unwrap_err();
+        assert!(matches!(refused, StorageError::Damaged { .. }), "{refused}");
+        let disk = FakeDisk::new();
+        let held = RedbTables::open(&disk, path, &[A], RedbOptions::default()).unwrap();
+        let refused = RedbTables::open(&disk, path, &[A], RedbOptions::default()).unwrap_err();
+        assert!(matches!(refused, StorageError::Locked { .. }), "{refused}");
+        drop(held);
+        RedbTables::open(&disk, path, &[A], RedbOptions::default()).unwrap();
     }
 }
