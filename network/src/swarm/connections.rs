@@ -175,6 +175,7 @@ impl Task {
             return;
         }
         let peer = self.peers.remove(&id).expect("it was there a moment ago");
+        self.publish_peers();
         let now_ms = self.clock.now_ms();
         match peer.stage {
             Stage::Ready => {
@@ -190,7 +191,6 @@ impl Task {
             }
             Stage::Handshake | Stage::Leaving { .. } => {}
         }
-        self.publish_peers();
     }
 
     /// Says our status to a peer, as far as its quota allows.
@@ -346,22 +346,23 @@ impl Task {
         let (direction, agent, address) = (peer.direction, peer.agent.clone(), peer.address());
         let early_messages = std::mem::take(&mut peer.early_messages);
         let early_requests = std::mem::take(&mut peer.early_requests);
-        if let Some(victim) = self.surplus(now_ms, direction)
-            && victim == id
-        {
-            // It was never announced, so it leaves unannounced.
-            if let Some(peer) = self.peers.get_mut(&id) {
+        if let Some(victim) = self.surplus(now_ms, direction) {
+            if victim == id
+                && let Some(peer) = self.peers.get_mut(&id)
+            {
+                // It was never announced, so it leaves unannounced.
                 peer.stage = Stage::Handshake;
             }
-            self.part(id, Parting::full(self.limits.hold_ms));
-            return;
-        } else if let Some(victim) = self.surplus(now_ms, direction) {
             self.part(victim, Parting::full(self.limits.hold_ms));
+            if victim == id {
+                return;
+            }
         }
         tracing::debug!(peer = %id, %address, ?direction, %agent, "peer is ready");
         self.book.connected(now_ms, id, direction);
         self.learn_listen_addresses(id);
         let status = Box::new(theirs);
+        self.publish_peers();
         self.tell(NetworkEvent::PeerReady {
             peer: id,
             status,
@@ -374,7 +375,6 @@ impl Task {
         for early in early_requests {
             self.serve(id, early.request, early.channel);
         }
-        self.publish_peers();
     }
 
     /// The ready peer that must leave because its direction has too many: the worst score inside
@@ -445,6 +445,7 @@ impl Task {
         } else {
             tracing::info!(peer = %id, %reason, "parting from peer");
         }
+        self.publish_peers();
         if was_ready {
             self.tell(NetworkEvent::PeerGone { peer: id, reason });
         } else {
@@ -519,7 +520,6 @@ impl Task {
             return;
         }
         let stage = peer.stage;
-        let direction = peer.direction;
         peer.stage = Stage::Leaving {
             until_ms: now_ms + LEAVING_MS,
         };
@@ -534,6 +534,7 @@ impl Task {
             _ => self.redial_delay_ms(0),
         };
         self.book.hold(&id, now_ms + hold_ms);
+        self.publish_peers();
         match stage {
             Stage::Ready => {
                 tracing::info!(peer = %id, %reason, "peer left");
@@ -541,14 +542,10 @@ impl Task {
             }
             Stage::Handshake => {
                 tracing::warn!(peer = %id, %reason, "peer refused us");
-                if direction == Direction::Outbound {
-                    self.book.hold(&id, now_ms + hold_ms);
-                }
                 self.tell(NetworkEvent::PeerRefused { peer: id, reason });
             }
             Stage::Leaving { .. } => tracing::debug!(peer = %id, %reason, "both say goodbye"),
         }
-        self.publish_peers();
     }
 
     /// What identify says about the chain, for peers that speak other protocols altogether.

@@ -24,12 +24,12 @@ use crate::{
 
 /// Slots are looked at this often.
 const DIAL_INTERVAL_MS: u64 = 500;
+/// Random walks right after the start, when the routing table has just begun to fill.
+const WALKS_MS_FIRST: [u64; 3] = [2_000, 5_000, 15_000];
 /// Random walks while few peers are known.
 const WALK_HUNGRY_MS: u64 = 60_000;
 /// Random walks when enough peers are known.
 const WALK_CALM_MS: u64 = 300_000;
-/// The first walk, when the first peers have been met.
-const WALK_FIRST_MS: u64 = 2_000;
 /// Pinned peers are redialled at least this often.
 const PINNED_REDIAL_MS_MAX: u64 = 15_000;
 
@@ -37,7 +37,7 @@ impl Task {
     /// Plans the first dials.
     pub(super) fn begin_discovery(&mut self, bootnodes: Vec<Multiaddr>) {
         let now_ms = self.clock.now_ms();
-        self.next_walk_ms = now_ms + WALK_FIRST_MS;
+        self.next_walk_ms = now_ms + WALKS_MS_FIRST[0];
         self.next_save_ms = now_ms + self.limits.persist_interval_ms;
         for address in bootnodes {
             self.dial_address(address);
@@ -79,7 +79,7 @@ impl Task {
                 .address(nameless.address.clone())
                 .build();
             if let Err(error) = self.swarm.dial(options) {
-                tracing::debug!(%error, "cannot dial");
+                self.on_dial_error(None, &error);
             }
         }
     }
@@ -200,15 +200,11 @@ impl Task {
             return;
         };
         let (listen, speaks_kad) = (peer.listen.clone(), peer.speaks_kad);
-        let was_empty = self.swarm.behaviour_mut().kad.kbuckets().next().is_none();
         for address in listen {
             self.book.heard(id, address.clone());
             if speaks_kad {
                 self.swarm.behaviour_mut().kad.add_address(&id, address);
             }
-        }
-        if was_empty && speaks_kad {
-            self.next_walk_ms = self.next_walk_ms.min(self.clock.now_ms() + WALK_FIRST_MS);
         }
     }
 
@@ -254,17 +250,19 @@ impl Task {
 
     /// A random walk through the routing table.
     pub(super) fn walk(&mut self, now_ms: u64) {
-        let is_hungry = self.book.len() < 2 * self.limits.outbound_peers_target as usize;
-        self.next_walk_ms = now_ms
-            + if is_hungry {
-                WALK_HUNGRY_MS
-            } else {
-                WALK_CALM_MS
-            };
         let kad = &mut self.swarm.behaviour_mut().kad;
-        if kad.kbuckets().next().is_some() {
+        let has_table = kad.kbuckets().any(|bucket| !bucket.is_empty());
+        if has_table {
             kad.get_closest_peers(PeerId::random());
+            self.walks += 1;
         }
+        let is_hungry = self.book.len() < 2 * self.limits.outbound_peers_target as usize;
+        let delay_ms = match WALKS_MS_FIRST.get(self.walks) {
+            Some(first) => *first,
+            None if is_hungry => WALK_HUNGRY_MS,
+            None => WALK_CALM_MS,
+        };
+        self.next_walk_ms = now_ms + delay_ms;
     }
 
     fn records(&mut self) -> Vec<(PeerId, Record)> {

@@ -10,8 +10,9 @@ use std::{
 };
 
 use libp2p::{
-    Swarm,
+    Multiaddr, Swarm,
     metrics::{Metrics, Registry},
+    multiaddr::Protocol,
     swarm,
 };
 use tokio::sync::mpsc;
@@ -32,6 +33,7 @@ use crate::{
     names::{Names, Topic},
     peers::{
         book::Book,
+        groups::ip_of,
         score::{Scores, Standing},
         store::PeersFile,
     },
@@ -50,6 +52,7 @@ pub fn start(
     let metrics = Metrics::new(&mut registry);
     let mut swarm = build_swarm(&config, &names, &counters, &mut registry)?;
     for address in &config.listen {
+        check_free(address)?;
         swarm
             .listen_on(address.clone())
             .map_err(|error| NetworkError::Listen {
@@ -114,6 +117,7 @@ pub fn start(
         saving: None,
         next_dial_ms: 0,
         next_walk_ms: 0,
+        walks: 0,
         next_save_ms: 0,
         shared,
         counters,
@@ -129,6 +133,21 @@ pub fn start(
     task.begin_discovery(config.bootnodes);
     tokio::spawn(task.run());
     Ok((handle, receiver))
+}
+
+/// libp2p shares listening ports between processes; two nodes on one port would each get half of
+/// the connections. A plain socket tells whether the port is free.
+fn check_free(address: &Multiaddr) -> Result<(), NetworkError> {
+    let mut parts = address.iter();
+    let (Some(ip), Some(Protocol::Tcp(port @ 1..))) = (ip_of(address), parts.nth(1)) else {
+        return Ok(());
+    };
+    std::net::TcpListener::bind((ip, port))
+        .map(drop)
+        .map_err(|error| NetworkError::Listen {
+            address: address.clone(),
+            reason: error.to_string(),
+        })
 }
 
 fn build_swarm(

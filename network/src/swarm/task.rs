@@ -112,6 +112,8 @@ pub(crate) struct Task {
     pub(super) saving: Option<JoinHandle<()>>,
     pub(super) next_dial_ms: u64,
     pub(super) next_walk_ms: u64,
+    /// Random walks begun.
+    pub(super) walks: usize,
     pub(super) next_save_ms: u64,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Arc<NetCounters>,
@@ -138,6 +140,8 @@ impl Task {
         };
         self.part_from_all().await;
         self.save_now().await;
+        // Whoever waits may start again on the same port and the same file.
+        drop(self);
         if let Some(done) = done {
             // The caller may have gone.
             let _ = done.send(());

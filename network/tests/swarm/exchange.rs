@@ -1,15 +1,13 @@
 //! Two and three real nodes exchange statuses, gossip and requests.
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::{Node, eventually, status};
 use cairn_network::{
     Direction, NetworkEvent, PublishError, RequestError, Topic, Verdict,
     limits::GOSSIP_BLOCK_BYTES_MAX,
 };
 use cairn_protocol::wire::{ErrorCode, SyncRequest, SyncResponse};
-use common::{Node, eventually, status};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn statuses_are_exchanged_and_repeated_on_a_new_best() {

@@ -2,7 +2,7 @@
 //!
 //! Waits are bounded only so that a broken test ends; no test depends on how long something takes.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+pub mod stranger;
 
 use std::time::Duration;
 
