@@ -54,7 +54,10 @@ impl Client {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_global(Some(REQUEST_TIMEOUT));
         let base = base.trim_end_matches('/').to_owned();
-        Ok(Self { base, agent: config.build().new_agent() })
+        Ok(Self {
+            base,
+            agent: config.build().new_agent(),
+        })
     }
 
     /// Gets the JSON at a path.
@@ -70,7 +73,11 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
-        self.read(self.agent.post(format!("{}{path}", self.base)).send_json(body))
+        self.read(
+            self.agent
+                .post(format!("{}{path}", self.base))
+                .send_json(body),
+        )
     }
 
     fn read(
@@ -85,7 +92,11 @@ impl Client {
         };
         let mut answer = answer.map_err(unreachable)?;
         let status = answer.status();
-        let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec();
+        let body = answer
+            .body_mut()
+            .with_config()
+            .limit(ANSWER_BYTES_MAX)
+            .read_to_vec();
         let body = body.map_err(unreachable)?;
         if status.is_success() {
             return serde_json::from_slice(&body).map_err(|_| self.not_a_node());
@@ -124,7 +135,10 @@ mod tests {
 
     #[test]
     fn urls_are_plain_http() {
-        assert_eq!(Client::new("127.0.0.1:1").unwrap().base, "http://127.0.0.1:1");
+        assert_eq!(
+            Client::new("127.0.0.1:1").unwrap().base,
+            "http://127.0.0.1:1"
+        );
         assert_eq!(Client::new("http://h:1/").unwrap().base, "http://h:1");
         let error = Client::new("https://h").err().unwrap();
         assert!(error.is_usage && error.value.as_deref() == Some("https://h"));

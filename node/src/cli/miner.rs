@@ -76,9 +76,7 @@ pub fn run(command: &MinerCommand) -> CliResult {
         MinerCommand::Bench(args) => bench(args),
         MinerCommand::Pause(node) => set_paused(node, true),
         MinerCommand::Resume(node) => set_paused(node, false),
-        MinerCommand::Status(node) => {
-            show(node, &Client::new(&node.api)?.get("/v1/miner")?)
-        }
+        MinerCommand::Status(node) => show(node, &Client::new(&node.api)?.get("/v1/miner")?),
     }
 }
 
@@ -105,14 +103,17 @@ fn show(node: &NodeUrl, answer: &serde_json::Value) -> CliResult {
         ("hashes/s", format!("{:.0}", miner.hashes_per_second)),
         ("hashes", miner.hashes.to_string()),
         ("blocks found", miner.blocks_found.to_string()),
-        ("rewards to", output::plain(miner.address.as_deref().unwrap_or("nobody"), 100)),
+        (
+            "rewards to",
+            output::plain(miner.address.as_deref().unwrap_or("nobody"), 100),
+        ),
     ]))
 }
 
 fn bench(args: &BenchArgs) -> CliResult {
-    let threads = args.threads.unwrap_or_else(|| {
-        std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-    });
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     if !(1..=THREADS_MAX).contains(&threads) {
         return Err(CliError::usage("that is no number of threads")
             .value(threads)
@@ -126,23 +127,40 @@ fn bench(args: &BenchArgs) -> CliResult {
     let mut rows = Vec::new();
     for function in functions(args.algo.as_deref())? {
         for kernel in kernels(&args.kernel, function)? {
-            let row = measure(function, kernel, threads, Duration::from_secs_f64(args.seconds))?;
+            let row = measure(
+                function,
+                kernel,
+                threads,
+                Duration::from_secs_f64(args.seconds),
+            )?;
             if !args.json {
                 output::line(format!(
                     "{:<8} {:<10} {threads:>3} threads {:>16.0} hashes/s {:>16.0} per CPU second  {} hits",
-                    row.algo, row.kernel, row.hashes_per_second, row.hashes_per_cpu_second, row.hits.len()
+                    row.algo,
+                    row.kernel,
+                    row.hashes_per_second,
+                    row.hashes_per_cpu_second,
+                    row.hits.len()
                 ))?;
             }
             rows.push(row);
         }
     }
-    if args.json { output::json(&json!({ "results": rows })) } else { Ok(()) }
+    if args.json {
+        output::json(&json!({ "results": rows }))
+    } else {
+        Ok(())
+    }
 }
 
 fn functions(named: Option<&str>) -> Result<Vec<PowFunction>, CliError> {
-    let Some(name) = named else { return Ok(PowFunction::ALL.to_vec()) };
+    let Some(name) = named else {
+        return Ok(PowFunction::ALL.to_vec());
+    };
     let function = name.parse().map_err(|error| {
-        CliError::usage(error).expected("sha256d or blake3").next("cairn miner bench")
+        CliError::usage(error)
+            .expected("sha256d or blake3")
+            .next("cairn miner bench")
     })?;
     Ok(vec![function])
 }
@@ -154,11 +172,15 @@ fn kernels(named: &str, function: PowFunction) -> Result<Vec<Option<Kernel>>, Cl
         "auto" => Ok(vec![None]),
         "all" => Ok(Kernel::ALL.into_iter().filter(runs).map(Some).collect()),
         name => {
-            let kernel: Kernel = name.parse().map_err(|error| {
-                CliError::usage(error).next("cairn miner bench --kernel all")
-            })?;
+            let kernel: Kernel = name
+                .parse()
+                .map_err(|error| CliError::usage(error).next("cairn miner bench --kernel all"))?;
             // A kernel of one function only is measured for that one.
-            Ok(if kernel.implements(function) { vec![Some(kernel)] } else { Vec::new() })
+            Ok(if kernel.implements(function) {
+                vec![Some(kernel)]
+            } else {
+                Vec::new()
+            })
         }
     }
 }
@@ -169,10 +191,13 @@ fn measure(
     threads: usize,
     duration: Duration,
 ) -> Result<Row, CliError> {
-    let settings = Settings { threads: Some(threads), kernel, priority: Priority::default() };
-    let miner = Miner::new(settings).map_err(|error| {
-        CliError::failed(error).next("cairn miner bench --kernel auto")
-    })?;
+    let settings = Settings {
+        threads: Some(threads),
+        kernel,
+        priority: Priority::default(),
+    };
+    let miner = Miner::new(settings)
+        .map_err(|error| CliError::failed(error).next("cairn miner bench --kernel auto"))?;
     // 2^-20 of all hashes hit: a big-endian number with twenty leading zero bits.
     let target = ruint::aliases::U256::MAX >> 20usize;
     let mut header = [0; 80];
@@ -189,7 +214,10 @@ fn measure(
         }
         next = end;
     }
-    let (seconds, cpu_seconds) = (wall.elapsed().as_secs_f64(), (cpu_time() - cpu).as_secs_f64());
+    let (seconds, cpu_seconds) = (
+        wall.elapsed().as_secs_f64(),
+        (cpu_time() - cpu).as_secs_f64(),
+    );
     Ok(Row {
         algo: function.name(),
         kernel: miner.kernel(function).name(),
@@ -207,7 +235,10 @@ fn measure(
 /// CPU time of this process.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
 }
 
 #[cfg(test)]
@@ -239,7 +270,11 @@ mod tests {
         assert_eq!(kernels("auto", PowFunction::Blake3).unwrap(), vec![None]);
         let all = kernels("all", PowFunction::Sha256d).unwrap();
         assert!(all.contains(&Some(Kernel::Naive)) && all.len() >= 2);
-        assert!(kernels("quantum", PowFunction::Sha256d).unwrap_err().is_usage);
+        assert!(
+            kernels("quantum", PowFunction::Sha256d)
+                .unwrap_err()
+                .is_usage
+        );
         assert!(functions(Some("md5")).unwrap_err().is_usage);
     }
 }

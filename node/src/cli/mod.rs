@@ -5,17 +5,24 @@
 //! whose part is not built is in the tree and says so.
 
 pub mod absent;
+pub mod chain;
+pub mod client;
+pub mod doctor;
 pub mod error;
 pub mod logging;
+pub mod miner;
 pub mod node;
 pub mod output;
+pub mod progress;
+pub mod query;
 pub mod shell;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{devnet, wallet};
+use crate::devnet::command::{self as devnet, DevnetArgs};
+use crate::wallet::command::{self as wallet, WalletArgs};
 use error::CliResult;
 
 /// A node of a proof-of-work ledger with SQL over it: run one, run a private network, ask, mine.
@@ -32,10 +39,26 @@ pub struct Cli {
 pub enum Command {
     /// Run a node
     Node(Box<node::NodeArgs>),
-    /// Run a private network of nodes on this machine
-    Devnet(Box<devnet::command::DevnetArgs>),
-    /// Receive, hold and send money
-    Wallet(wallet::command::WalletArgs),
+    /// Run a private network of real nodes on this machine
+    Devnet(Box<DevnetArgs>),
+    /// Keep keys, see balances, pay
+    Wallet(Box<WalletArgs>),
+    /// Show the state of a running node
+    Status(client::NodeUrl),
+    /// Show a block
+    Block(query::BlockArgs),
+    /// Show a transaction
+    Tx(query::TxArgs),
+    /// Show what waits for a block
+    Mempool(client::NodeUrl),
+    /// Show a node's peers
+    Peers(client::NodeUrl),
+    /// Work with specifications and stored chains
+    #[command(subcommand)]
+    Chain(chain::ChainCommand),
+    /// Measure kernels, pause and resume a node's miner
+    #[command(subcommand)]
+    Miner(miner::MinerCommand),
     /// Bond, delegate and vote
     Validator(absent::AnyArgs),
     /// Check another implementation against the specification
@@ -46,6 +69,8 @@ pub enum Command {
     Completions(shell::CompletionsArgs),
     /// Write manual pages
     Man(shell::ManArgs),
+    /// Look whether this machine can run a node
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs the command line of this process.
@@ -70,8 +95,15 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> CliResult {
     match command {
         Command::Node(args) => node::run(&args),
-        Command::Devnet(args) => devnet::command::run(*args),
-        Command::Wallet(args) => wallet::command::run(args),
+        Command::Devnet(args) => devnet::run(*args),
+        Command::Wallet(args) => wallet::run(*args),
+        Command::Status(node) => query::status(&node),
+        Command::Block(args) => query::block(&args),
+        Command::Tx(args) => query::transaction(&args),
+        Command::Mempool(node) => query::mempool(&node),
+        Command::Peers(node) => query::peers(&node),
+        Command::Chain(command) => chain::run(&command),
+        Command::Miner(command) => miner::run(&command),
         Command::Validator(args) => {
             absent::refuse("validator", "the validator (PBFT, PoS, DPoS)", &args)
         }
@@ -81,6 +113,7 @@ fn run(command: Command) -> CliResult {
         Command::Db(args) => absent::refuse("db", "the SQL database", &args),
         Command::Completions(args) => shell::completions(&args, Cli::command()),
         Command::Man(args) => shell::man(&args, Cli::command()),
+        Command::Doctor(args) => doctor::run(&args),
     }
 }
 

@@ -57,7 +57,10 @@ pub fn status(node: &NodeUrl) -> CliResult {
         ("finalized", status.finalized_height.to_string()),
         ("syncing", yes_or_no(status.syncing)),
         ("peers", status.peers.to_string()),
-        ("mempool", format!("{} transactions", status.mempool_transactions)),
+        (
+            "mempool",
+            format!("{} transactions", status.mempool_transactions),
+        ),
     ]))
 }
 
@@ -129,14 +132,22 @@ pub fn transaction(args: &TxArgs) -> CliResult {
         ("bytes", transaction.bytes.to_string()),
         ("weight", transaction.weight.to_string()),
         ("fee", format!("{} CRN", crn(transaction.fee.0))),
-        ("fee rate", format!("{} pebbles per 1000 weight", transaction.fee_rate)),
+        (
+            "fee rate",
+            format!("{} pebbles per 1000 weight", transaction.fee_rate),
+        ),
     ]);
     if transaction.coinbase {
         text.push_str("\ncoinbase");
     }
     for input in &transaction.inputs {
         let from = owner(input.address.as_deref(), &input.lock);
-        text.push_str(&format!("\nin   {:>20}  {from}  {}:{}", crn(input.value.0), input.txid, input.index));
+        text.push_str(&format!(
+            "\nin   {:>20}  {from}  {}:{}",
+            crn(input.value.0),
+            input.txid,
+            input.index
+        ));
     }
     for made in &transaction.outputs {
         let to = owner(made.address.as_deref(), &made.lock);
@@ -160,12 +171,22 @@ pub fn mempool(node: &NodeUrl) -> CliResult {
         ("bytes", mempool.bytes.to_string()),
         ("weight", mempool.weight.to_string()),
         ("fees", format!("{} CRN", crn(mempool.fees.0))),
-        ("least fee rate", format!("{} pebbles per 1000 weight", mempool.min_fee_rate)),
+        (
+            "least fee rate",
+            format!("{} pebbles per 1000 weight", mempool.min_fee_rate),
+        ),
     ]);
     let rows: Vec<Vec<String>> = mempool
         .transactions
         .iter()
-        .map(|tx| vec![tx.txid.to_string(), tx.fee.to_string(), tx.fee_rate.to_string(), tx.bytes.to_string()])
+        .map(|tx| {
+            vec![
+                tx.txid.to_string(),
+                tx.fee.to_string(),
+                tx.fee_rate.to_string(),
+                tx.bytes.to_string(),
+            ]
+        })
         .collect();
     if !rows.is_empty() {
         text.push_str("\n\n");
@@ -195,7 +216,9 @@ pub fn peers(node: &NodeUrl) -> CliResult {
                 plain(&peer.peer_id, 80),
                 plain(&peer.direction, 10),
                 peer.height.map(|h| h.to_string()).unwrap_or_default(),
-                peer.ping_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default(),
+                peer.ping_ms
+                    .map(|ms| format!("{ms:.1} ms"))
+                    .unwrap_or_default(),
                 format!("{:.1}", peer.score),
                 plain(&peer.address, 80),
                 plain(peer.agent.as_deref().unwrap_or_default(), 60),
@@ -203,7 +226,15 @@ pub fn peers(node: &NodeUrl) -> CliResult {
         })
         .collect();
     output::line(table(
-        &["peer", "direction", "height", "ping", "score", "address", "agent"],
+        &[
+            "peer",
+            "direction",
+            "height",
+            "ping",
+            "score",
+            "address",
+            "agent",
+        ],
         &rows,
     ))
 }
