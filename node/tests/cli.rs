@@ -63,6 +63,16 @@ fn wrong_usage_exits_2_and_says_why() {
         ),
         (&["node", "--config", "absent.toml"], "absent.toml"),
         (&["completions", "tcsh"], "tcsh"),
+        (&["block", "tip"], "not a block"),
+        (&["tx", "abc"], "not a transaction id"),
+        (&["status", "--api", "https://127.0.0.1"], "not plain http"),
+        (&["chain", "spec", "check", "absent.toml"], "absent.toml"),
+        (&["miner", "bench", "--algo", "md5"], "md5"),
+        (&["miner", "bench", "--kernel", "quantum"], "quantum"),
+        (&["miner", "bench", "--threads", "0"], "threads"),
+        (&["miner", "bench", "--seconds", "0"], "duration"),
+        (&["miner", "bench", "--seconds", "NaN"], "duration"),
+        (&["devnet", "--consensus", "pbft"], "pbft"),
     ];
     for (args, expected) in cases {
         let output = cairn(dir.path(), args, &[]);
@@ -159,4 +169,112 @@ fn completions_and_manual_pages_cover_every_command() {
     let blocked = cairn(dir.path(), &["man", "/dev/null/pages"], &[]);
     assert_eq!(blocked.status.code(), Some(1));
     assert!(stderr(&blocked).contains("next:"));
+}
+
+#[test]
+fn a_question_to_nobody_fails_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago and that nobody else was given since.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let questions: [&[&str]; 6] = [
+        &["status"],
+        &["block", "1"],
+        &["mempool"],
+        &["peers"],
+        &["miner", "status"],
+        &["miner", "pause"],
+    ];
+    for question in questions {
+        let output = cairn(dir.path(), &[question, &["--api", &api]].concat(), &[]);
+        assert_eq!(output.status.code(), Some(1), "{question:?}");
+        let text = stderr(&output);
+        assert!(
+            text.contains("cannot reach the node") && text.contains(&api),
+            "{text}"
+        );
+        assert!(text.contains("next:"), "{text}");
+    }
+}
+
+#[test]
+fn a_bench_names_what_it_searched() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "miner",
+        "bench",
+        "--kernel",
+        "all",
+        "--threads",
+        "1",
+        "--seconds",
+        "0.01",
+        "--json",
+    ];
+    let output = cairn(dir.path(), &args, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rows = report["results"].as_array().unwrap();
+    for algo in ["sha256d", "blake3"] {
+        let has = |row: &serde_json::Value| row["algo"] == algo && row["kernel"] == "naive";
+        assert!(rows.iter().any(has), "{algo} has no naive row");
+    }
+    for row in rows {
+        for number in [
+            "threads",
+            "hashes",
+            "hashes_per_second",
+            "hashes_per_cpu_second",
+        ] {
+            assert!(row[number].as_f64().unwrap() > 0.0, "{number} of {row}");
+        }
+        assert_eq!(row["header"].as_str().unwrap().len(), 160);
+        assert_eq!(
+            row["target"].as_str().unwrap(),
+            format!("00000{}", "f".repeat(59))
+        );
+        assert!(row["start"].is_u64() && row["hits"].is_array());
+    }
+}
+
+#[test]
+fn the_doctor_looks_at_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = [
+        "doctor",
+        "--listen",
+        "127.0.0.1:0",
+        "--api",
+        "http://127.0.0.1:1",
+        "--json",
+    ];
+    let output = cairn(dir.path(), &args, &[]);
+    let report: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let names: Vec<&str> = report["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
+    for name in [
+        "data directory",
+        "directory lock",
+        "disk space",
+        "disk sync",
+        "clock",
+        "open files",
+        "memory",
+        "processor",
+        "kernel",
+        "port",
+        "running node",
+    ] {
+        assert!(names.contains(&name), "{name} is not looked at: {names:?}");
+    }
+    assert_eq!(output.status.success(), report["ok"].as_bool().unwrap());
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    let output = cairn(dir.path(), &["doctor", "--data-dir", "file"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("FAIL") && stderr(&output).contains("not a directory"));
 }

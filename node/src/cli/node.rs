@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::error::{CliError, CliResult};
 use crate::config::{Layer, NodeConfig, Raw, Source};
+use crate::runtime::{self, NodeError};
 
 /// The flags of `cairn node`. Every one is also a `CAIRN_…` variable and a key of the file; their
 /// values are parsed in [`crate::config`], by one code for all three.
@@ -131,13 +132,17 @@ pub fn run(args: &NodeArgs) -> CliResult {
     for ignored in config.ignored() {
         tracing::warn!("{ignored}");
     }
-    crate::runtime::run(&config).map_err(|error| {
+    let node_error = |error: NodeError| {
         if error.is_usage() {
             CliError::usage(error)
         } else {
             CliError::failed(error)
         }
-    })
+    };
+    // Commands that read this directory later find there which chain it holds.
+    let params = runtime::chain_params(&config.chain).map_err(node_error)?;
+    super::chain::remember_specification(&config.data_dir, &params)?;
+    runtime::run(&config).map_err(node_error)
 }
 
 #[cfg(test)]
