@@ -230,4 +230,13 @@ fn pruned_blocks_are_said_to_be_pruned_and_the_chain_goes_on() {
         matches!(refused, Err(StorageError::Pruned { .. })),
         "{refused:?}"
     );
+    // What is pruned cannot be replayed either.
+    drop(store);
+    let disk = disk.crashed(cairn_storage::disk::Loss::Nothing, 0);
+    cairn_storage::chain::ChainStore::drop_tables(&disk, Path::new("/chain")).unwrap();
+    let refused = open(&disk, &params, tiny_options()).unwrap_err();
+    assert!(
+        refused.to_string().contains("beginning has been pruned"),
+        "{refused}"
+    );
 }

@@ -5,9 +5,10 @@
 //! since the record says that they were.
 
 use super::change::{Change, touches};
+use super::options::StoreOptions;
 use super::record::{self, Record};
 use super::rows::{FLUSHED, Flushed, HeaderRow, META, TABLES, decode};
-use super::store::{ChainStore, Parts, StoreOptions};
+use super::store::{ChainStore, Parts};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result, StorageError};
 use crate::segment::{Frame, Position, SegmentLog};
@@ -81,6 +82,10 @@ impl ChainStore {
         };
         let mut store = ChainStore::from_parts(parts)?;
         if is_new {
+            if recovery.first_segment > 0 {
+                let what = "the tables are gone and the log's beginning has been pruned";
+                return Err(StorageError::damaged(what));
+            }
             store.begin_at_genesis();
         }
         let replayed = store.replay(floor)?;

@@ -9,13 +9,13 @@
 use super::base::Base;
 use super::change::{Change, touches};
 use super::coin_cache::CoinCache;
-use super::flush::{FlushJob, cache_changes};
 use super::layer::{Found, Layer};
+use super::options::{StoreOptions, StoreStats};
 use super::record;
 use super::rows::{BodyPlace, Flushed, HeaderRow};
 use super::snapshot::{ChainReader, ChainSnapshot, View, header_numbered, read_block, read_undo};
 use crate::error::{Result, StorageError};
-use crate::segment::{Position, SegmentLog, SegmentOptions};
+use crate::segment::{Position, SegmentLog};
 use crate::table::{TableReader, Tables};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::{BlockId, TxId};
@@ -29,80 +29,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How a chain store uses memory and disk.
-#[derive(Debug, Clone, Copy)]
-pub struct StoreOptions {
-    /// Layout of the log.
-    pub segments: SegmentOptions,
-    /// Memory for pages of the tables, in bytes.
-    pub table_cache_bytes: usize,
-    /// Memory for flushed coins, in bytes.
-    pub coin_cache_bytes: usize,
-    /// Coins changed in memory that start a flush. 100,000 in one sorted transaction is where redb
-    /// was measured to write a quarter of the bytes of 5,000.
-    pub dirty_coins_max: usize,
-    /// Memory of changes that starts a flush, in bytes.
-    pub dirty_bytes_max: usize,
-    /// Age of changes that starts a flush: how much a start after a crash has to replay.
-    pub flush_interval: Duration,
-    /// How long a snapshot may still be read after a flush has made a newer one: an old reader keeps
-    /// the tables' file from reusing space.
-    pub snapshot_age_max: Duration,
-    /// Whether flushes run on a thread of their own beside further blocks.
-    pub background_flush: bool,
-    /// Whether each stored block is synced before `put_block` returns. Off while catching up, if the
-    /// caller then calls [`ChainStore::sync`] before it promises anything.
-    pub sync_each_block: bool,
-}
-
-impl StoreOptions {
-    /// Shares `bytes` of memory out: half for table pages, a quarter each for flushed coins and
-    /// changes (the latter at most 64 MB).
-    pub fn with_memory(bytes: usize) -> Self {
-        StoreOptions {
-            segments: SegmentOptions::default(),
-            table_cache_bytes: bytes / 2,
-            coin_cache_bytes: bytes / 4,
-            dirty_coins_max: 100_000,
-            dirty_bytes_max: (bytes / 4).min(64_000_000),
-            flush_interval: Duration::from_secs(60),
-            snapshot_age_max: Duration::from_secs(600),
-            background_flush: true,
-            sync_each_block: true,
-        }
-    }
-
-    /// For a node of a private network: 12 MiB, so that the whole process stays below 60 MB.
-    pub fn small() -> Self {
-        Self::with_memory(12 << 20)
-    }
-}
-
-impl Default for StoreOptions {
-    /// For a node of a public network: 512 MiB.
-    fn default() -> Self {
-        Self::with_memory(512 << 20)
-    }
-}
-
-/// Figures for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct StoreStats {
-    /// Bytes of the log on disk.
-    pub log_bytes: u64,
-    /// Bytes of the tables on disk.
-    pub table_bytes: u64,
-    /// Coins changed in memory.
-    pub dirty_coins: usize,
-    /// Memory of changes, in bytes.
-    pub dirty_bytes: usize,
-    /// Flushes since the start.
-    pub flushes: u64,
-    /// Headers known.
-    pub headers: u64,
-}
-
-type FlushThread = JoinHandle<Result<Arc<dyn TableReader>>>;
+pub(super) type FlushThread = JoinHandle<Result<Arc<dyn TableReader>>>;
 
 /// The durable chain with its one writer. Readers come from [`ChainStore::reader`].
 pub struct ChainStore {
@@ -118,14 +45,14 @@ pub struct ChainStore {
     pub(super) next_number: u64,
     pub(super) floor: Option<BlockId>,
     /// `folded` as of the newest flush.
-    flushed: Position,
+    pub(super) flushed: Position,
     published: ChainReader,
-    in_flight: Option<FlushThread>,
-    retired: Vec<(Duration, Weak<Base>)>,
-    now: Duration,
-    dirty_since: Option<Duration>,
+    pub(super) in_flight: Option<FlushThread>,
+    pub(super) retired: Vec<(Duration, Weak<Base>)>,
+    pub(super) now: Duration,
+    pub(super) dirty_since: Option<Duration>,
     stopped: Option<String>,
-    flushes: u64,
+    pub(super) flushes: u64,
 }
 
 impl std::fmt::Debug for ChainStore {
@@ -503,26 +430,6 @@ impl ChainStore {
         self.publish();
         self.flush_if_full()
     }
-
-    /// Begins a flush if there is enough; waits for a running one if there is too much.
-    pub(super) fn flush_if_full(&mut self) -> Result<()> {
-        let (coins, bytes) = self.layers[0].size();
-        let full = |times: usize| {
-            coins >= times * self.options.dirty_coins_max
-                || bytes >= times * self.options.dirty_bytes_max
-        };
-        if !full(1) {
-            return Ok(());
-        }
-        let too_full = full(2);
-        self.collect_flush(too_full)?;
-        if self.in_flight.is_none() {
-            self.begin_flush()
-        } else {
-            Ok(())
-        }
-    }
-
     pub(super) fn publish(&self) {
         self.published.publish(ChainSnapshot {
             chain_id: self.params.chain_id(),
@@ -531,154 +438,6 @@ impl ChainStore {
             base: self.base.clone(),
             log: self.log.reader(),
         });
-    }
-
-    /// Drops bodies and undo data of blocks below `keep_from`, as far as whole segments of the log
-    /// hold nothing newer, and returns how many segments went. Reading such a block then answers
-    /// `Pruned`; the node can no longer serve, verify or export them, nor take the chain back there.
-    ///
-    /// # Errors
-    /// `Misuse` if the tip's own block would go.
-    pub fn prune(&mut self, keep_from: Height) -> Result<u32> {
-        if keep_from > self.state.height {
-            let text = format!(
-                "cannot prune up to {keep_from}: the tip is {}",
-                self.state.height
-            );
-            return Err(StorageError::Misuse(text));
-        }
-        // Records behind the flushed place are needed for a replay.
-        self.flush()?;
-        let mut oldest = self.folded;
-        self.visit_headers(|_, row| {
-            if row.height >= keep_from {
-                let places = [row.body_position(), row.undo_position()];
-                oldest = places.into_iter().flatten().fold(oldest, Position::min);
-            }
-        })?;
-        let result = self.log.prune_before(oldest.segment);
-        self.stop_on_failure(result)
-    }
-
-    // Flushing.
-
-    /// To be called every few seconds with a monotonic time: flushes what is old enough, finishes a
-    /// flush that ran beside, takes readers from snapshots that are too old.
-    pub fn maintain(&mut self, now: Duration) -> Result<()> {
-        self.now = now;
-        self.retired.retain(|(since, base)| match base.upgrade() {
-            Some(base) if now.saturating_sub(*since) >= self.options.snapshot_age_max => {
-                base.expire();
-                false
-            }
-            base => base.is_some(),
-        });
-        self.check_running()?;
-        self.collect_flush(false)?;
-        if self.layers[0].is_empty() {
-            self.dirty_since = None;
-            return Ok(());
-        }
-        let since = *self.dirty_since.get_or_insert(now);
-        let due = now.saturating_sub(since) >= self.options.flush_interval;
-        if due && self.in_flight.is_none() {
-            self.begin_flush()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Writes everything to the tables and waits for it. A clean stop calls this.
-    pub fn flush(&mut self) -> Result<()> {
-        self.check_running()?;
-        self.collect_flush(true)?;
-        if self.layers[0].is_empty() && self.folded == self.flushed {
-            return self.sync();
-        }
-        self.begin_flush()?;
-        self.collect_flush(true)
-    }
-
-    fn begin_flush(&mut self) -> Result<()> {
-        let result = self.freeze();
-        let job = self.stop_on_failure(result)?;
-        if self.options.background_flush {
-            let thread = std::thread::Builder::new().name("chain-flush".to_owned());
-            let spawned = thread.spawn(move || job.run());
-            let spawned = spawned.map_err(|error| StorageError::Table {
-                doing: "start a flush",
-                cause: error.to_string(),
-            });
-            self.in_flight = Some(self.stop_on_failure(spawned)?);
-            return Ok(());
-        }
-        let result = job.run();
-        let reader = self.stop_on_failure(result)?;
-        self.finish_flush(reader);
-        Ok(())
-    }
-
-    /// The log is synced first: no row is ever newer than the record that caused it.
-    fn freeze(&mut self) -> Result<FlushJob> {
-        assert_eq!(self.layers.len(), 1, "one flush at a time");
-        self.log.sync()?;
-        let layer = self.layers[0].clone();
-        self.layers.insert(0, Arc::new(Layer::default()));
-        self.dirty_since = None;
-        self.flushed = self.folded;
-        self.publish();
-        let flushed = Flushed {
-            chain_id: self.params.chain_id(),
-            position: self.folded.to_u64(),
-            next_number: self.next_number,
-            floor: self.floor,
-            state: LedgerState::clone(&self.state),
-        };
-        Ok(FlushJob {
-            layer,
-            tables: self.tables.clone(),
-            flushed,
-        })
-    }
-
-    fn collect_flush(&mut self, wait: bool) -> Result<()> {
-        let Some(thread) = self.in_flight.take() else {
-            return Ok(());
-        };
-        if !wait && !thread.is_finished() {
-            self.in_flight = Some(thread);
-            return Ok(());
-        }
-        let result = thread.join().unwrap_or_else(|_| {
-            Err(StorageError::Table {
-                doing: "flush",
-                cause: "the flush panicked".to_owned(),
-            })
-        });
-        let reader = self.stop_on_failure(result)?;
-        self.finish_flush(reader);
-        Ok(())
-    }
-
-    fn finish_flush(&mut self, reader: Arc<dyn TableReader>) {
-        let layer = self
-            .layers
-            .pop()
-            .expect("the frozen layer is there until its flush ends");
-        let generation = self.base.generation() + 1;
-        let cache = self.base.cache().clone();
-        {
-            let inner = layer.inner();
-            let (gone, appeared) = cache_changes(&inner);
-            cache.advance(generation, gone.iter(), appeared.into_iter());
-        }
-        let before = std::mem::replace(
-            &mut self.base,
-            Arc::new(Base::new(generation, reader, cache)),
-        );
-        self.retired.push((self.now, Arc::downgrade(&before)));
-        self.flushes += 1;
-        self.publish();
     }
 
     // Failing.
@@ -692,7 +451,7 @@ impl ChainStore {
         }
     }
 
-    fn stop_on_failure<T>(&mut self, result: Result<T>) -> Result<T> {
+    pub(super) fn stop_on_failure<T>(&mut self, result: Result<T>) -> Result<T> {
         if let Err(error) = &result
             && self.stopped.is_none()
         {

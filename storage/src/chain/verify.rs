@@ -8,13 +8,14 @@
 //! Invariant: nothing stored is believed, except which block the tip is.
 
 use super::file::Progress;
+use super::options::StoreOptions;
 use super::record::Record;
 use super::rows::{
     ADDRESSES, BodyPlace, COINS, FLUSHED, Flushed, HEADER_NUMBERS, HEADERS, HEIGHTS, HeaderRow,
     META, TRANSACTIONS, decode, key_text, number_key, read_height_value,
 };
 use super::snapshot::read_block;
-use super::store::{ChainStore, StoreOptions};
+use super::store::ChainStore;
 use crate::disk::Disk;
 use crate::error::{Result, StorageError};
 use crate::segment::Position;
