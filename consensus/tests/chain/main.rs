@@ -8,5 +8,6 @@ mod fork_choice;
 mod headers;
 mod invalid;
 mod restart;
+mod template;
 mod waiting;
 mod world;

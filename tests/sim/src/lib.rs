@@ -10,6 +10,7 @@
 //! thousands.
 pub mod adversary;
 pub mod budget;
+pub mod check;
 pub mod keys;
 pub mod node;
 pub mod payment;
