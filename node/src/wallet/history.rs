@@ -65,7 +65,7 @@ pub fn history(
         .payments
         .iter()
         .filter(|p| !records.contains_key(&p.txid));
-    entries.extend(unknown.map(unseen));
+    entries.extend(unknown.map(|payment| unseen(payment, &own)));
     // Newest first: waiting ones, then by height, then by time; the id settles the rest.
     entries.sort_by(|a, b| {
         let key = |entry: &HistoryEntry| (entry.height.unwrap_or(Height::MAX), entry.time);
@@ -104,8 +104,10 @@ fn seen(
 }
 
 /// A payment that the node does not tell of.
-fn unseen(payment: &Payment) -> HistoryEntry {
-    let spent = i128::from(payment.amount) + i128::from(payment.fee);
+fn unseen(payment: &Payment, own: &BTreeSet<&str>) -> HistoryEntry {
+    let is_to_self = own.contains(payment.to.as_str());
+    let given = if is_to_self { 0 } else { payment.amount };
+    let spent = i128::from(given) + i128::from(payment.fee);
     HistoryEntry {
         txid: payment.txid.clone(),
         height: None,

@@ -23,6 +23,8 @@ mod derivation;
 mod directory;
 mod discovery;
 mod error;
+#[cfg(test)]
+mod fake_node;
 mod history;
 mod node_client;
 mod payment;

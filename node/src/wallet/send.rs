@@ -268,3 +268,7 @@ fn submit(
         change: change.map_or(Amount::ZERO, |(_, value)| value),
     })
 }
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;
