@@ -65,6 +65,14 @@ pub enum DevnetError {
         /// Its process, as the lock file says.
         pid: String,
     },
+    /// A node of an earlier start is still there.
+    #[error("{node} of an earlier start still runs as process {pid}; end it with: kill {pid}")]
+    NodeRuns {
+        /// Which.
+        node: String,
+        /// Its process, as its lock file says.
+        pid: String,
+    },
     /// No supervisor runs here.
     #[error(
         "no devnet runs in {path}; start one with: cairn devnet --data-dir '{path}'",

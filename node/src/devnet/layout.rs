@@ -3,15 +3,21 @@
 //! Invariant: nothing outside the names of this file is created or removed in the directory, so
 //! that `--fresh` in a wrong directory costs nothing but a devnet.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::error::DevnetError;
 use crate::keystore::create_private_directory;
+
+/// The lock file in a node's data directory, held while a node uses it.
+const NODE_LOCK_FILE: &str = "lock";
+/// How long a killed node may take to disappear.
+const OLD_NODE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A devnet's directory.
 #[derive(Debug, Clone)]
@@ -130,6 +136,29 @@ impl Layout {
         Ok(())
     }
 
+    /// Waits until no process holds the data directory of a node any more: children of a supervisor
+    /// that was killed are being killed too, which may take the kernel a moment.
+    pub fn wait_for_old_nodes(&self) -> Result<(), DevnetError> {
+        let deadline = Instant::now() + OLD_NODE_TIMEOUT;
+        for name in self.node_names()? {
+            let path = self.node_directory(&name).join(NODE_LOCK_FILE);
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            while let Err(TryLockError::WouldBlock) = file.try_lock_shared() {
+                if Instant::now() >= deadline {
+                    let pid = fs::read_to_string(&path)
+                        .unwrap_or_default()
+                        .trim()
+                        .to_owned();
+                    return Err(DevnetError::NodeRuns { node: name, pid });
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        Ok(())
+    }
+
     /// Names of the nodes that have a data directory, `node-0` first.
     pub fn node_names(&self) -> Result<Vec<String>, DevnetError> {
         let entries = fs::read_dir(&self.root).map_err(DevnetError::io("read", &self.root))?;
@@ -186,6 +215,26 @@ mod tests {
         );
         drop(lock);
         layout.lock().unwrap();
+    }
+
+    #[test]
+    fn a_start_waits_for_nodes_that_are_still_dying() {
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path()).unwrap();
+        fs::create_dir(layout.node_directory("node-0")).unwrap();
+        let path = layout.node_directory("node-0").join(NODE_LOCK_FILE);
+        layout.wait_for_old_nodes().unwrap();
+        let held = File::create(&path).unwrap();
+        held.lock().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let waiting = std::thread::spawn(move || {
+            layout.wait_for_old_nodes().unwrap();
+            sender.send(()).unwrap();
+        });
+        let early = receiver.recv_timeout(Duration::from_millis(100));
+        assert!(early.is_err(), "the lock was held");
+        drop(held);
+        waiting.join().unwrap();
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub struct Prepared {
 /// Locks the directory and makes what is missing in it.
 pub fn prepare(layout: &Layout, order: &Order) -> Result<Prepared, DevnetError> {
     let lock = layout.lock()?;
+    layout.wait_for_old_nodes()?;
     let is_new = order.is_fresh || !layout.chain_file().exists();
     if is_new {
         layout.clear()?;
