@@ -9,6 +9,7 @@ use std::sync::Arc;
 use cairn_consensus::asert::{Anchor, Pace, next_target};
 use cairn_consensus::chain::{BlockOutcome, Chain, MemoryStore, Source};
 use cairn_consensus::nakamoto::{HeaderTree, Index};
+use cairn_fixtures::TestChain;
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::codec::decode;
 use cairn_protocol::hash::BlockId;
@@ -181,4 +182,67 @@ fn retargets() {
         }
     }
     assert!(steps > 400, "{steps} steps");
+}
+
+/// The same numbers as headers: the era is anchored at height 1 and genesis' time, and a header that
+/// keeps the first block's bits is refused as soon as the retarget says otherwise.
+#[test]
+fn retargets_of_a_chain() {
+    let vectors = file("asert.json");
+    let cases = vectors["cases"].as_array().expect("a list");
+    let run = cases.last().expect("eras");
+    assert_eq!(text(run, "name"), "a chain of headers");
+    let bits = |value: &Value| {
+        let digits = value.as_str().expect("eight digits");
+        Bits(u32::from_str_radix(digits, 16).expect("eight digits"))
+    };
+    let mut spec = cairn_fixtures::easy_file(0);
+    spec.genesis.time = number(run, "parent_time") as u32;
+    spec.timing.block_time_ms = 1_000 * number(run, "spacing_s");
+    spec.timing.half_life_s = number(run, "half_life_s");
+    spec.schedule[0].initial_bits = bits(&run["bits"]);
+    assert_eq!(spec.timing.limit_bits, bits(&run["limit_bits"]));
+    let params = Arc::new(ChainParams::new(spec).expect("valid changes"));
+    let mut made = TestChain::new((*params).clone());
+    let mut chain =
+        Chain::open(params.clone(), MemoryStore::new(&params), [7; 32]).expect("a new store");
+    let mut sigs = CachedCheck::new(Ed25519, SignatureCache::new(100, (1, 2)));
+    let (mut next, mut refused) = (bits(&run["bits"]), 0);
+    for step in run["steps"].as_array().expect("a list") {
+        let (height, time) = (step[0].as_u64().expect("a height"), step[1].as_u64());
+        assert_eq!(made.height() + 1, height);
+        let mut block = made.block(Vec::new(), 0);
+        block.header.time = time.expect("a time") as u32;
+        let now = block.header.time;
+        if block.header.bits != next {
+            made.mine(&mut block);
+            let outcome = chain
+                .accept_block(now, block.clone(), Source(1))
+                .expect("memory");
+            let BlockOutcome::Invalid(violation) = outcome else {
+                panic!("height {height}: {outcome:?}");
+            };
+            assert_eq!(violation.id(), "HDR-05");
+            refused += 1;
+        }
+        block.header.bits = next;
+        made.mine(&mut block);
+        let outcome = chain
+            .accept_block(now, block.clone(), Source(1))
+            .expect("memory");
+        assert_eq!(
+            outcome,
+            BlockOutcome::Stored { orphans: 0 },
+            "height {height}"
+        );
+        chain.advance(&mut sigs, &mut Vec::new()).expect("memory");
+        assert_eq!(chain.tip().height, height);
+        made.connect(block);
+        next = bits(&step[2]);
+        assert_eq!(chain.next_bits(), next);
+    }
+    assert!(
+        refused > 10,
+        "{refused} blocks had other bits than the first"
+    );
 }

@@ -72,6 +72,9 @@ def document():
         (era("leaps", 1, 4_000_000_000, 0x1A00FFFF, *hourly), walk(rng, 1, 0, 60, 0, 60_000_000, 100_000)),
         (era("down to one", 1, 4_294_967_295, 0x03000010, *testnet), walk(rng, 1, 0, 30, 0, 100_000)),
     ]
+    # Read as headers of a chain with these rules, too: genesis has the time 1,767,225,600.
+    chain = era("a chain of headers", 1, 1_767_225_600, 0x2007FFFF, 2, 60, 0x207FFFFF)
+    runs.append((chain, walk(rng, 1, 1_767_225_603, 24, 1, 9)))
     cases = []
     for fields, steps in runs:
         steps = [[height, time, f"{next_bits(fields, height, time):08x}"] for height, time in steps]
