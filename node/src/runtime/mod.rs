@@ -9,11 +9,13 @@
 
 mod backend;
 mod clock;
+mod disk;
 mod error;
 mod files;
 mod ledger;
 mod mining;
 mod net;
+mod net_metrics;
 mod peers;
 mod relay;
 mod serve;
@@ -35,10 +37,11 @@ use cairn_protocol::ledger::Fault;
 use cairn_protocol::spec::{ChainParams, builtin};
 use cairn_storage::chain::{ChainStore, StoreOptions};
 use cairn_storage::directory::DataDirectory;
-use cairn_storage::disk::RealDisk;
+use disk::MeasuredDisk;
 use ledger::{LedgerConfig, LedgerHandle};
 use mining::{MiningSetup, NodeMiner};
 use net::NetTask;
+use net_metrics::NetMetrics;
 use peers::PeerNumbers;
 use relay::Relay;
 use std::path::PathBuf;
@@ -144,6 +147,8 @@ async fn run_parts(
         };
         tokio::spawn(Arc::clone(&node_miner).run(setup, solutions));
     }
+    let net_metrics = NetMetrics::new(metrics.registry(), network.counters())
+        .expect("the families have names of their own");
     let stopping = Arc::new(AtomicBool::new(false));
     let backend = Arc::new(NodeBackend {
         ledger: ledger.clone(),
@@ -155,6 +160,7 @@ async fn run_parts(
         syncing,
         stopping: Arc::clone(&stopping),
         metrics: Arc::clone(&metrics),
+        net_metrics,
         stores: stores(directory),
         runtime: tokio::runtime::Handle::current(),
     });
@@ -269,7 +275,7 @@ fn start_ledger(
         policy.usage_bytes_max = DEVNET_MEMPOOL_BYTES;
     }
     let store = ChainStore::open(
-        Arc::new(RealDisk),
+        Arc::new(MeasuredDisk::new(metrics.storage_sync_seconds.clone())),
         &directory.join("chain"),
         Arc::clone(params),
         options,

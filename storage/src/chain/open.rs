@@ -7,7 +7,7 @@
 use super::change::{Change, touches};
 use super::options::StoreOptions;
 use super::record::{self, Record};
-use super::rows::{FLUSHED, Flushed, HeaderRow, META, TABLES, decode};
+use super::rows::{FLUSHED, Flushed, HeaderRow, META, TABLES, decode, own_work};
 use super::store::{ChainStore, Parts};
 use crate::disk::Disk;
 use crate::error::{IoContext, Result, StorageError};
@@ -17,7 +17,7 @@ use cairn_protocol::hash::{BlockId, Wtxid};
 use cairn_protocol::ledger::{
     BlockUndo, CheckedBlock, CoinChanges, ConnectError, connect_block, disconnect_block,
 };
-use cairn_protocol::pow::work_of;
+use cairn_protocol::pow::work_to_bytes;
 use cairn_protocol::signature::{SignatureCheck, SignatureJob};
 use cairn_protocol::spec::ChainParams;
 use std::path::{Path, PathBuf};
@@ -113,12 +113,7 @@ impl ChainStore {
     fn begin_at_genesis(&mut self) {
         let params = self.params.clone();
         let genesis = params.genesis();
-        let work = genesis
-            .header
-            .bits
-            .to_target()
-            .map(work_of)
-            .unwrap_or_default();
+        let work = work_to_bytes(own_work(genesis.header.bits));
         self.apply_header(params.chain_id(), 0, &genesis.record(), work);
         let changes = CoinChanges {
             created: params.genesis_coins().to_vec(),
@@ -249,8 +244,7 @@ impl ChainStore {
                 "its undo data is not what connecting it gives".to_owned(),
             ));
         }
-        self.apply_connection(&block, number, &row, position, connected);
-        Ok(())
+        self.apply_connection(&block, number, &row, position, connected)
     }
 
     fn replay_disconnection(&mut self, id: &BlockId) -> Result<()> {

@@ -21,6 +21,7 @@ use cairn_protocol::block::HeaderRecord;
 use cairn_protocol::codec;
 use cairn_protocol::hash::{BlockId, KeyHash, TxId};
 use cairn_protocol::ledger::Coin;
+use cairn_protocol::pow::{Bits, Work, work_from_bytes, work_of, work_to_bytes};
 use cairn_protocol::state::LedgerState;
 use cairn_protocol::transaction::OutPoint;
 use cairn_protocol::units::Height;
@@ -141,6 +142,26 @@ pub struct TxPlace {
     pub height: Height,
     /// 0 is the coinbase, i + 1 the block's transaction i.
     pub index: u32,
+}
+
+/// Work of a header row whose parent's is not known yet: bodies come in any order. It is filled in
+/// when the block is connected, which is when its whole chain is known.
+pub(super) const UNKNOWN_WORK: [u8; 32] = [0; 32];
+
+/// Work that one header shows; 0 for bits that are no target.
+pub(super) fn own_work(bits: Bits) -> Work {
+    bits.to_target().map(work_of).unwrap_or_default()
+}
+
+/// Work of the chain that ends with a header of these bits after a `parent` of this work.
+pub(super) fn work_after(parent: Option<&[u8; 32]>, bits: Bits) -> [u8; 32] {
+    match parent {
+        None | Some(&UNKNOWN_WORK) => UNKNOWN_WORK,
+        Some(parent) => {
+            let sum = work_from_bytes(parent).checked_add(own_work(bits));
+            work_to_bytes(sum.unwrap_or(Work::MAX))
+        }
+    }
 }
 
 /// Totals of an address.

@@ -12,7 +12,7 @@ use super::coin_cache::CoinCache;
 use super::layer::{Found, Layer};
 use super::options::{StoreOptions, StoreStats};
 use super::record;
-use super::rows::{BodyPlace, Flushed, HeaderRow};
+use super::rows::{BodyPlace, Flushed, HeaderRow, UNKNOWN_WORK, work_after};
 use super::snapshot::{ChainReader, ChainSnapshot, View, header_numbered, read_block, read_undo};
 use crate::error::{Result, StorageError};
 use crate::segment::{Position, SegmentLog};
@@ -20,7 +20,6 @@ use crate::table::{TableReader, Tables};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::{BlockId, TxId};
 use cairn_protocol::ledger::{BlockUndo, CheckedBlock, Coin, Connected, Disconnected};
-use cairn_protocol::pow::{Work, work_from_bytes, work_of, work_to_bytes};
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::state::LedgerState;
 use cairn_protocol::transaction::{OutPoint, Transaction};
@@ -227,11 +226,11 @@ impl ChainStore {
         id: BlockId,
         height: Height,
         record: &HeaderRecord,
-        work: Work,
+        work: [u8; 32],
     ) {
         let row = HeaderRow {
             height,
-            work: work_to_bytes(work),
+            work,
             body: None,
             undo: None,
             invalid: None,
@@ -242,17 +241,11 @@ impl ChainStore {
         self.folded = self.log.end();
     }
 
-    /// Work of the chain that ends with this header; its parent must be known.
-    pub(super) fn chain_work(&self, record: &HeaderRecord) -> Result<Work> {
-        let (_, parent) = self.known_header(&record.header.parent)?;
-        let own = record
-            .header
-            .bits
-            .to_target()
-            .map(work_of)
-            .unwrap_or_default();
-        let before = work_from_bytes(&parent.work);
-        Ok(before.checked_add(own).unwrap_or(Work::MAX))
+    /// Work of the chain that ends with this header; `UNKNOWN_WORK` while its parent's is not known.
+    pub(super) fn chain_work(&self, record: &HeaderRecord) -> Result<[u8; 32]> {
+        let parent = self.header_numbered(&record.header.parent)?;
+        let parent = parent.as_ref().map(|(_, row)| &row.work);
+        Ok(work_after(parent, record.header.bits))
     }
 
     pub(super) fn add_block(&mut self, block: &CheckedBlock) -> Result<()> {
@@ -344,7 +337,7 @@ impl ChainStore {
         }
         let result = record::put_connect(&mut self.log, &id, &connected.undo);
         let position = self.stop_on_failure(result)?;
-        self.apply_connection(block, number, &row, position, connected);
+        self.apply_connection(block, number, &row, position, connected)?;
         self.step_done()
     }
 
@@ -355,14 +348,19 @@ impl ChainStore {
         row: &HeaderRow,
         position: Position,
         connected: Connected,
-    ) {
+    ) -> Result<()> {
         let id = block.id();
         let undo = Some(position.to_u64());
+        let work = match row.work {
+            UNKNOWN_WORK => self.chain_work(&row.record)?,
+            known => known,
+        };
         self.layers[0].put_header(
             number,
             id,
             Arc::new(HeaderRow {
                 undo,
+                work,
                 ..row.clone()
             }),
         );
@@ -374,6 +372,7 @@ impl ChainStore {
         self.layers[0].apply(Change::new(true, place, connected.changes, txids, touches));
         self.state = Arc::new(connected.state);
         self.folded = self.log.end();
+        Ok(())
     }
 
     pub(super) fn add_disconnection(

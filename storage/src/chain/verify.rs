@@ -12,7 +12,8 @@ use super::options::StoreOptions;
 use super::record::Record;
 use super::rows::{
     ADDRESSES, BodyPlace, COINS, FLUSHED, Flushed, HEADER_NUMBERS, HEADERS, HEIGHTS, HeaderRow,
-    META, TRANSACTIONS, decode, key_text, number_key, read_height_value,
+    META, TRANSACTIONS, UNKNOWN_WORK, decode, key_text, number_key, own_work, read_height_value,
+    work_after,
 };
 use super::snapshot::read_block;
 use super::store::ChainStore;
@@ -23,7 +24,7 @@ use crate::table::{Row, Table, TableReader};
 use cairn_protocol::codec;
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::ledger::{BlockUndo, CheckedBlock, ConnectError, connect_block};
-use cairn_protocol::pow::{Work, work_of, work_to_bytes};
+use cairn_protocol::pow::work_to_bytes;
 use cairn_protocol::signature::SignatureCheck;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
@@ -135,20 +136,10 @@ fn scan_log(store: &ChainStore, verified: &mut Verified) -> Result<Option<Log>> 
     let genesis = store.params.genesis();
     let mut log = Log::default();
     let mut numbers: HashMap<BlockId, usize> = HashMap::new();
-    let mut works: HashMap<BlockId, Work> = HashMap::new();
-    let own_work =
-        |bits: cairn_protocol::pow::Bits| bits.to_target().map(work_of).unwrap_or_default();
-    let mut add = |log: &mut Log, height, record: cairn_protocol::block::HeaderRecord| {
+    let genesis_work = work_to_bytes(own_work(genesis.header.bits));
+    let mut works: HashMap<BlockId, [u8; 32]> = HashMap::new();
+    let add = |log: &mut Log, work, height, record: cairn_protocol::block::HeaderRecord| {
         let id = record.header.id();
-        let parent = works
-            .get(&record.header.parent)
-            .copied()
-            .unwrap_or_default();
-        let work = parent
-            .checked_add(own_work(record.header.bits))
-            .unwrap_or(Work::MAX);
-        works.insert(id, work);
-        let work = work_to_bytes(work);
         let row = HeaderRow {
             height,
             work,
@@ -160,8 +151,9 @@ fn scan_log(store: &ChainStore, verified: &mut Verified) -> Result<Option<Log>> 
         log.headers.push((id, row));
         (id, log.headers.len() - 1)
     };
-    let (id, number) = add(&mut log, 0, genesis.record());
+    let (id, number) = add(&mut log, genesis_work, 0, genesis.record());
     numbers.insert(id, number);
+    works.insert(id, genesis_work);
     let reader = store.log.reader();
     let mut frames = reader.frames(Position::default());
     while let Some(frame) = frames.next() {
@@ -186,8 +178,11 @@ fn scan_log(store: &ChainStore, verified: &mut Verified) -> Result<Option<Log>> 
                 if numbers.contains_key(&id) {
                     continue;
                 }
-                let (id, number) = add(&mut log, height, *record);
+                let parent = works.get(&record.header.parent);
+                let work = work_after(parent, record.header.bits);
+                let (id, number) = add(&mut log, work, height, *record);
                 numbers.insert(id, number);
+                works.insert(id, work);
             }
             Record::Block(block) => {
                 let id = block.id();
@@ -212,7 +207,13 @@ fn scan_log(store: &ChainStore, verified: &mut Verified) -> Result<Option<Log>> 
                     verified.problem(orphan(&id));
                     continue;
                 };
-                log.headers[number].1.undo = Some(frame.position.to_u64());
+                let row = &mut log.headers[number].1;
+                row.undo = Some(frame.position.to_u64());
+                if row.work == UNKNOWN_WORK {
+                    let header = row.record.header;
+                    row.work = work_after(works.get(&header.parent), header.bits);
+                    works.insert(id, row.work);
+                }
                 log.undo.insert(id, frame.position);
             }
             Record::Disconnect(_) => {}

@@ -10,6 +10,7 @@ mod work;
 use super::clock::{now_ms, now_s};
 use super::ledger::{LedgerHandle, SubmitError as LedgerSubmitError};
 use super::mining::{NodeMiner, miner_function};
+use super::net_metrics::NetMetrics;
 use super::relay::Relay;
 use crate::api::backend::{
     Address, AddressError, Answer, Backend, BackendError, ChainView, SubmitError,
@@ -64,6 +65,8 @@ pub struct NodeBackend {
     pub stopping: Arc<AtomicBool>,
     /// Metrics whose gauges are brought up to date on demand.
     pub metrics: Arc<Metrics>,
+    /// The swarm's counters.
+    pub net_metrics: NetMetrics,
     /// Files and folders whose size is shown, by name.
     pub stores: Vec<(&'static str, PathBuf)>,
     /// For the few calls that wait for a task.
@@ -379,6 +382,7 @@ impl Backend for NodeBackend {
                 .with_label_values(&[name])
                 .set(gauge(bytes));
         }
+        self.net_metrics.refresh(self.network.counters());
         for queue in Dropped::ALL {
             let total = self.network.counters().dropped_count(*queue);
             let counter = self.metrics.net_dropped.with_label_values(&[queue.label()]);

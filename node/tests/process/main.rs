@@ -1,0 +1,13 @@
+//! Real processes, driven through the public interfaces alone: the command line, `devnet.json`, the
+//! HTTP API. Nothing of the program is linked into these tests.
+//!
+//! Each test has its own folder and its own ports; waits have deadlines and conditions, and no test
+//! sleeps and hopes. Programs are stopped when a test ends, however it ends.
+
+mod bad_input;
+mod devnet;
+mod http;
+mod kill;
+mod node;
+mod partition;
+mod wait;
