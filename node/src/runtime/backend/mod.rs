@@ -143,11 +143,6 @@ fn submit_error(error: LedgerSubmitError) -> SubmitError {
     }
 }
 
-/// Encoded bytes of all residents. The pool keeps no such sum; a scrape can afford the walk.
-fn encoded_bytes(pool: &cairn_consensus::mempool::Mempool) -> u64 {
-    pool.by_fee_rate().map(|entry| entry.ids.bytes).sum()
-}
-
 fn decode_error(error: DecodeError) -> SubmitError {
     SubmitError::Undecodable(error.to_string())
 }
@@ -218,7 +213,7 @@ impl Backend for NodeBackend {
             .map(convert::mempool_transaction);
         Ok(Mempool {
             count: stats.transactions as u64,
-            bytes: encoded_bytes(&pool),
+            bytes: stats.bytes,
             weight: stats.weight,
             fees: convert::pebbles(stats.fees),
             min_fee_rate: convert::rate(stats.fee_rate_min),
@@ -369,8 +364,8 @@ impl Backend for NodeBackend {
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         }
         let (count, bytes) = {
-            let pool = self.ledger.mempool().read();
-            (pool.len() as u64, encoded_bytes(&pool))
+            let stats = self.ledger.mempool().read().stats(now_s());
+            (stats.transactions as u64, stats.bytes)
         };
         let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         self.metrics.mempool_transactions.set(gauge(count));

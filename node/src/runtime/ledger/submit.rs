@@ -84,6 +84,23 @@ impl Worker {
             .collect()
     }
 
+    /// Takes back what a dump held, with the times at which it came; answers how many stayed.
+    pub(super) fn restore(&mut self, residents: Vec<(Transaction, u64)>) -> usize {
+        let mut kept = 0;
+        for (transaction, time_added_s) in residents {
+            let Ok(candidate) = self.prepare(&Arc::new(transaction)) else {
+                continue;
+            };
+            let ids = *candidate.ids();
+            if self.signatures.verify(candidate.signatures()).is_ok() {
+                self.signatures.remember(ids.wtxid);
+                let verified = candidate.verified().added_at(time_added_s);
+                kept += usize::from(self.insert(verified, &ids).is_ok());
+            }
+        }
+        kept
+    }
+
     fn prepare(&mut self, transaction: &Arc<Transaction>) -> Result<Candidate, Rejection> {
         let (params, median) = (Arc::clone(&self.params), self.chain.median_time_past());
         let context = spend_context(&params, self.chain.tip().height, median);

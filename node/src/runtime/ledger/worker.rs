@@ -420,12 +420,7 @@ impl Worker {
         match decode_dump(&bytes) {
             Ok(residents) => {
                 let offered = residents.len();
-                let batch = residents
-                    .into_iter()
-                    .map(|(transaction, _)| transaction)
-                    .collect();
-                let verdicts = self.submit(batch, Source::LOCAL);
-                let kept = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+                let kept = self.restore(residents);
                 tracing::info!(offered, kept, "mempool loaded");
             }
             Err(error) => {

@@ -60,10 +60,13 @@ impl Relay {
         let wanted: BTreeSet<ShortId> = compact.short_ids.iter().copied().collect();
         let mut found: BTreeMap<ShortId, Option<Arc<Transaction>>> = BTreeMap::new();
         let pool = self.ledger.mempool().read();
-        for entry in pool.by_fee_rate() {
-            let short = short_id(key, &entry.wtxid());
+        for wtxid in pool.wtxids() {
+            let short = short_id(key, wtxid);
             if wanted.contains(&short) {
-                let transaction = || Some(Arc::clone(&entry.transaction));
+                let transaction = || {
+                    pool.get_by_wtxid(wtxid)
+                        .map(|entry| Arc::clone(&entry.transaction))
+                };
                 found
                     .entry(short)
                     .and_modify(|known| *known = None)
