@@ -7,12 +7,16 @@ use crate::wait::{equal, until};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Time for something that takes a block or two, on a busy machine.
 const BLOCKS_MAX: Duration = Duration::from_secs(90);
 /// Pebbles in one CRN.
 const CRN: u64 = 100_000_000;
+
+/// One devnet at a time: two that start together could choose one free port.
+static ONE_DEVNET: Mutex<()> = Mutex::new(());
 
 struct Devnet {
     supervisor: Child,
@@ -122,6 +126,7 @@ fn state_root_after(api: &Api, height: u64) -> Option<String> {
 
 #[test]
 fn four_nodes_pay_die_return_and_agree() {
+    let _alone = ONE_DEVNET.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let mut devnet = Devnet::start(&folder.path().join("devnet"));
     let apis = devnet.apis();
@@ -249,6 +254,7 @@ fn supply_is_exact(apis: &[Api]) {
 
 #[test]
 fn the_metrics_page_is_clean_and_moves() {
+    let _alone = ONE_DEVNET.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().expect("a folder");
     let devnet = Devnet::start(&folder.path().join("devnet"));
     let api = devnet.api(0);

@@ -72,7 +72,7 @@ impl Node {
             .spawn()
             .expect("the program starts");
         let lines = lines_of(&mut child);
-        let mut find = |prefix: &str| {
+        let find = |prefix: &str| {
             until(prefix, START_MAX, || {
                 let line = lines.recv_timeout(START_MAX).expect("the node goes on");
                 line.strip_prefix(prefix).map(str::to_owned)

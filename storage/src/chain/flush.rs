@@ -29,18 +29,25 @@ pub(super) struct FlushJob {
     pub flushed: Flushed,
 }
 
-/// A row whose net effect is to appear or to go.
+/// The net effect of a layer on a row.
 enum Net {
+    /// It appears with this change and value.
     Appears(u32, u32),
+    /// It was there, went and came back. A transaction that a reorganisation confirms again makes
+    /// the same coins at another height.
+    Replaced(u32, u32),
+    /// It goes.
     Goes,
+    /// It came and went.
     Nothing,
 }
 
 fn net(versions: &Versions) -> Net {
     match (versions.existed_below(), versions.last()) {
         (true, (_, GONE)) => Net::Goes,
-        (false, (change, value)) if value != GONE => Net::Appears(change, value),
-        _ => Net::Nothing,
+        (false, (_, GONE)) => Net::Nothing,
+        (true, (change, value)) => Net::Replaced(change, value),
+        (false, (change, value)) => Net::Appears(change, value),
     }
 }
 
@@ -89,21 +96,27 @@ fn created(changes: &[Arc<Change>], change: u32, index: u32) -> &(OutPoint, Coin
 }
 
 fn write_coins(inner: &Inner, transaction: &dyn TableTransaction) -> Result<()> {
-    let mut changed: Vec<(&OutPoint, Option<&Coin>)> = Vec::with_capacity(inner.coins.len());
+    let mut changed: Vec<(&OutPoint, Option<&Coin>, bool)> = Vec::with_capacity(inner.coins.len());
     for (outpoint, versions) in &inner.coins {
+        let coin = |change, index| Some(&created(&inner.changes, change, index).1);
         match net(versions) {
-            Net::Appears(change, index) => {
-                changed.push((outpoint, Some(&created(&inner.changes, change, index).1)));
-            }
-            Net::Goes => changed.push((outpoint, None)),
+            Net::Appears(change, index) => changed.push((outpoint, coin(change, index), false)),
+            Net::Replaced(change, index) => changed.push((outpoint, coin(change, index), true)),
+            Net::Goes => changed.push((outpoint, None, true)),
             Net::Nothing => {}
         }
     }
-    changed.sort_unstable_by_key(|(outpoint, _)| *outpoint);
+    changed.sort_unstable_by_key(|(outpoint, ..)| *outpoint);
     let mut rows = transaction.table(COINS)?;
-    for (outpoint, coin) in changed {
+    for (outpoint, coin, existed) in changed {
         let key = outpoint.to_key();
         match coin {
+            Some(coin) if existed => {
+                if !rows.put(&key, &coin_value(coin))? {
+                    let what = format!("row {} is missing", key_text(COINS, &key));
+                    return Err(StorageError::damaged(what));
+                }
+            }
             Some(coin) => put_new(rows.as_mut(), COINS, &key, &coin_value(coin))?,
             None => remove_old(rows.as_mut(), COINS, &key)?,
         }
@@ -262,6 +275,10 @@ pub(super) fn cache_changes(inner: &Inner) -> (Vec<OutPoint>, Vec<(OutPoint, &Co
         match net(versions) {
             Net::Goes => gone.push(*outpoint),
             Net::Appears(change, index) => {
+                appeared.push((*outpoint, &created(&inner.changes, change, index).1));
+            }
+            Net::Replaced(change, index) => {
+                gone.push(*outpoint);
                 appeared.push((*outpoint, &created(&inner.changes, change, index).1));
             }
             Net::Nothing => {}
