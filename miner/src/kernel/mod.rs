@@ -10,6 +10,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod blake3;
+#[cfg(test)]
+mod equality;
 mod lanes;
 mod naive;
 mod scalar;
