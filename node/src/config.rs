@@ -1,6 +1,6 @@
 //! The settings of `cairn node`: command line over environment over TOML file.
 //!
-//! Invariant: one table ([`KEYS`]) names every setting; the flag `--data-dir`, the variable
+//! Invariant: one table (`KEYS`) names every setting; the flag `--data-dir`, the variable
 //! `CAIRN_DATA_DIR` and the file's key `data_dir` are the same row, parsed by the same code, so the
 //! three sources cannot drift apart. A file's unknown key is refused by its name.
 

@@ -26,7 +26,7 @@ use cairn_protocol::units::Height;
 use super::path::Path;
 use super::shed::Remap;
 
-/// Place of an entry in the tree. Indexes of different trees, or from before [`HeaderTree::prune`],
+/// Place of an entry in the tree. Indexes of different trees, or from before headers were shed,
 /// do not mix.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Index(pub(super) u32);

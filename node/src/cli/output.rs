@@ -29,7 +29,7 @@ pub fn line(text: impl AsRef<str>) -> CliResult {
 /// Prints a value as indented JSON.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &impl serde::Serialize) -> CliResult {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| CliError::failed(format!("cannot write the answer as JSON: {e}")))?;

@@ -90,7 +90,7 @@ impl Payment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WalletState {
-    /// [`STATE_VERSION`].
+    /// `STATE_VERSION`.
     pub version: u32,
     /// Whose addresses.
     pub network: Network,

@@ -37,7 +37,7 @@ impl Relay {
     /// Puts a compact block together, or begins to ask for what is missing.
     pub(super) async fn rebuild(self: &Arc<Self>, from: PeerId, compact: CompactBlock) {
         let id = compact.id();
-        let reconstruction = self.from_mempool(compact);
+        let reconstruction = self.fill_from_mempool(compact);
         let missing = reconstruction.missing();
         if missing.is_empty() {
             return self.assembled(from, id, reconstruction).await;
@@ -55,7 +55,7 @@ impl Relay {
     }
 
     /// Fills in what the mempool has. Two residents with one short id are both left out.
-    fn from_mempool(&self, compact: CompactBlock) -> Reconstruction {
+    fn fill_from_mempool(&self, compact: CompactBlock) -> Reconstruction {
         let key = short_id_key(&compact.id());
         let wanted: BTreeSet<ShortId> = compact.short_ids.iter().copied().collect();
         let mut found: BTreeMap<ShortId, Option<Arc<Transaction>>> = BTreeMap::new();
