@@ -3,6 +3,7 @@
 //!
 //! Rules: `spec/06-proof-of-work.md#headers`, `spec/05-blocks-and-state.md#extension`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,6 +44,19 @@ fn block(hex_text: &str) -> Block {
     Block::from_bytes(&hex::decode(hex_text).expect("hexadecimal")).expect("a canonical block")
 }
 
+/// The kind of each rule, as `spec/rules.toml` says it.
+fn kinds() -> BTreeMap<String, String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../spec/rules.toml");
+    let text = std::fs::read_to_string(&path).expect("the rules lie beside the vectors");
+    let table: toml::Table = text.parse().expect("TOML");
+    let rules = table["rule"].as_array().expect("a list");
+    let word = |rule: &toml::Value, key: &str| rule[key].as_str().expect("a text").to_owned();
+    rules
+        .iter()
+        .map(|rule| (word(rule, "id"), word(rule, "kind")))
+        .collect()
+}
+
 #[test]
 fn header_records() {
     let file = file("headers.json");
@@ -73,6 +87,7 @@ fn header_records() {
     let floor: BlockId = text(&file, "floor").parse().expect("an id");
     assert_eq!(chain.finalize(&floor), Ok(true));
 
+    let kinds = kinds();
     let store = chain.into_store();
     let (mut kept, mut broken) = (0, 0);
     for case in file["cases"].as_array().expect("a list") {
@@ -94,10 +109,17 @@ fn header_records() {
             "{rule}: {}",
             text(case, "name")
         );
-        if valid {
-            kept += 1;
-        } else {
+        if let Some(violation) = &outcome.violation {
+            let kind = match (violation.is_mutation(), violation.is_temporary()) {
+                (true, false) => "mutation",
+                (false, true) => "refused",
+                (false, false) => "invalid",
+                (true, true) => panic!("{violation} is two kinds"),
+            };
+            assert_eq!(kinds[rule], kind, "{violation}");
             broken += 1;
+        } else {
+            kept += 1;
         }
     }
     assert!(kept >= 18 && broken >= 30, "{kept} kept, {broken} broken");
