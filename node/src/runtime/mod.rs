@@ -176,7 +176,7 @@ async fn run_parts(
         limits: Default::default(),
     };
     let api = ApiServer::start(settings, backend, hub, metrics).await?;
-    println!("api http://{}", api.local_address());
+    say(&format!("api http://{}", api.local_address()));
     tracing::info!(
         chain = params.name(), genesis = %params.chain_id(), height = ledger.view().height,
         api = %api.local_address(), "node is up"
@@ -341,6 +341,13 @@ async fn feed_events(ledger: LedgerHandle, backend: Arc<NodeBackend>, hub: Arc<E
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// Writes a line for scripts to standard output. Whoever read it may have gone: that stops no node.
+fn say(line: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 /// The signals that stop a node.

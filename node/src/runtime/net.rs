@@ -142,7 +142,10 @@ impl NetTask {
     }
 
     async fn listening(&mut self, address: Multiaddr) {
-        println!("listening {address}/p2p/{}", self.network.local_peer_id());
+        super::say(&format!(
+            "listening {address}/p2p/{}",
+            self.network.local_peer_id()
+        ));
         let text = address.to_string();
         let port = text
             .split_once("/tcp/")

@@ -20,13 +20,17 @@ use cairn_protocol::hash::BlockId;
 use cairn_protocol::header::Header;
 use cairn_protocol::pow::{work_from_bytes, work_of};
 use cairn_protocol::wire::{BareHeader, ErrorCode, Status, SyncRequest, SyncResponse};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Inputs that wait; their senders wait with them.
 const INPUTS_MAX: usize = 256;
+
+/// Outcomes that wait. More than the window has blocks, so that the task that feeds the ledger never
+/// waits for the task that feeds it.
+const OUTCOMES_MAX: usize = 4 * WINDOW_BATCHES * BLOCKS_PER_BATCH;
 
 /// Time between two looks at deadlines.
 const TICK: Duration = Duration::from_millis(500);
@@ -76,6 +80,8 @@ struct Sync {
     scheduler: Scheduler<PeerId>,
     /// Header records between their arrival and the scheduler's word.
     records: BTreeMap<RequestId, Vec<HeaderRecord>>,
+    /// Blocks asked for: nothing else of an answer reaches the ledger.
+    asked: BTreeMap<RequestId, BTreeSet<BlockId>>,
     outcomes: mpsc::Sender<Outcome>,
     feed: mpsc::Sender<(PeerId, Vec<Block>)>,
     syncing: watch::Sender<bool>,
@@ -90,18 +96,19 @@ pub fn start(
     syncing: watch::Sender<bool>,
 ) -> mpsc::Sender<SyncInput> {
     let (inputs, queue) = mpsc::channel(INPUTS_MAX);
-    let (outcomes, returned) = mpsc::channel(INPUTS_MAX);
+    let (outcomes, returned) = mpsc::channel(OUTCOMES_MAX);
     let (feed, food) = mpsc::channel(WINDOW_BATCHES);
     let view = ledger.view();
     let work_min = ledger.params().minimum_chain_work();
     let scheduler = Scheduler::new(rand::random(), work_min, view.height, best_header(&view));
     tokio::spawn(feed_ledger(ledger.clone(), numbers, food, outcomes.clone()));
-    let (records, told_ms) = (BTreeMap::new(), 0);
+    let (records, asked, told_ms) = (BTreeMap::new(), BTreeMap::new(), 0);
     let sync = Sync {
         ledger,
         network,
         scheduler,
         records,
+        asked,
         outcomes,
         feed,
         syncing,
@@ -204,7 +211,12 @@ impl Sync {
 
     async fn outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Scheduler(input) => self.handle(input).await,
+            Outcome::Scheduler(input) => {
+                if let Input::Failed { request, .. } = &input {
+                    self.asked.remove(request);
+                }
+                self.handle(input).await;
+            }
             Outcome::Headers { request, records } => {
                 let ids = records.iter().map(|record| record.header.id()).collect();
                 self.records.insert(request, records);
@@ -217,18 +229,23 @@ impl Sync {
                 peer,
                 blocks,
             } => {
+                let asked = self.asked.remove(&request).unwrap_or_default();
                 let ids = blocks.iter().map(Block::id).collect();
                 self.handle(Input::BodiesArrived { request, ids }).await;
+                let wanted = blocks
+                    .into_iter()
+                    .filter(|block| asked.contains(&block.id()));
+                let blocks: Vec<Block> = wanted.collect();
                 // The window bounds the batches under way, so this waits for the ledger at most.
                 let _ = self.feed.send((peer, blocks)).await;
             }
         }
     }
 
-    /// Gives one input to the scheduler and runs the effects, which may make further inputs.
+    /// Gives one input to the scheduler and runs the effects; what they bring goes in next.
     async fn handle(&mut self, input: Input<PeerId>) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
             self.scheduler.handle(now_ms(), input, &mut effects);
             for effect in effects {
@@ -237,7 +254,7 @@ impl Sync {
         }
     }
 
-    async fn run_effect(&mut self, effect: Effect<PeerId>) -> Option<Input<PeerId>> {
+    async fn run_effect(&mut self, effect: Effect<PeerId>) -> Vec<Input<PeerId>> {
         match effect {
             Effect::AskHeaders {
                 peer,
@@ -269,6 +286,7 @@ impl Sync {
                 ids,
                 deadline_ms,
             } => {
+                self.asked.insert(request, ids.iter().copied().collect());
                 self.ask(peer, request, SyncRequest::BlocksById(ids), deadline_ms);
             }
             Effect::StoreHeaders { request, count } => {
@@ -276,12 +294,13 @@ impl Sync {
             }
             Effect::NeedBodies => {
                 let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
-                return self.ledger.missing_bodies(max).await.ok().map(Input::Need);
+                let missing = self.ledger.missing_bodies(max).await.ok();
+                return missing.map(Input::Need).into_iter().collect();
             }
             Effect::Punish { peer, offence } => self.network.report(peer, offence),
             Effect::Progress(progress) => self.show(progress),
         }
-        None
+        Vec::new()
     }
 
     fn locator(&self, start: Start) -> Vec<BlockId> {
@@ -291,32 +310,31 @@ impl Sync {
         }
     }
 
-    async fn store_headers(&mut self, request: RequestId, count: usize) -> Option<Input<PeerId>> {
-        let mut records = self.records.remove(&request)?;
+    /// Gives records to the ledger; brings the news of the chain, then what became of them.
+    async fn store_headers(&mut self, request: RequestId, count: usize) -> Vec<Input<PeerId>> {
+        let Some(mut records) = self.records.remove(&request) else {
+            return Vec::new();
+        };
         records.truncate(count);
-        let (outcome, last) = self.ledger.headers(records).await.ok()?;
+        let Ok((outcome, last)) = self.ledger.headers(records).await else {
+            return Vec::new();
+        };
         if let Some(violation) = outcome
             .violation
             .filter(|violation| !violation.is_temporary())
         {
             tracing::warn!(%violation, "invalid header");
-            return Some(Input::HeadersBad {
+            return vec![Input::HeadersBad {
                 request,
                 offence: Offence::InvalidHeader,
-            });
-        }
-        let mut effects = Vec::new();
-        self.scheduler.handle(now_ms(), self.chain(), &mut effects);
-        for effect in effects {
-            // The scheduler answers news of the chain with questions, which make no further input.
-            Box::pin(self.run_effect(effect)).await;
+            }];
         }
         let last = last.map(|place| Tip {
             height: place.height,
             id: place.id,
             work: place.work,
         });
-        Some(Input::HeadersStored { request, last })
+        vec![self.chain(), Input::HeadersStored { request, last }]
     }
 
     fn show(&mut self, progress: Progress) {
