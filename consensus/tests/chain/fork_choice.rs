@@ -160,6 +160,24 @@ fn the_floor_holds_against_more_work() {
     ));
     assert_eq!(short(&a.advance()), "");
     assert_eq!(a.chain.tip().id, ours[1].id());
+    // A branch that was never seen before, from a block below the floor on our own chain.
+    let mut late = Node::new();
+    late.take(&shared[..1]);
+    let fork = late.mine(9);
+    let below = BlockOutcome::Invalid(Violation::BelowFloor {
+        height: 2,
+        floor: 3,
+    });
+    assert_eq!(a.give(fork[0].clone()), below);
+    let headers = a.chain.accept_headers(a.now, &late.records(2)).unwrap();
+    assert_eq!(
+        headers.violation,
+        Some(Violation::BelowFloor {
+            height: 2,
+            floor: 3
+        })
+    );
+    assert_eq!(a.chain.status(&fork[0].id()), None);
     // Above the floor the choice stays free.
     let mut c = Node::new();
     c.take(&shared);
