@@ -44,13 +44,32 @@ fn timed<T>(work: impl FnOnce() -> T) -> (Duration, T) {
     (cpu_time() - start, result)
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2]
+}
+
+/// The versions of the libraries that do the work, from the lock file.
+fn versions() -> String {
+    let lock = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.lock");
+    let lock: toml::Table = std::fs::read_to_string(lock)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .expect("the lock file is committed");
+    let packages = lock["package"].as_array().expect("a list of packages");
+    let wanted = ["blake3", "curve25519-dalek", "ed25519-zebra", "postcard"];
+    let of = |name: &str| {
+        let found = packages.iter().filter(|p| p["name"].as_str() == Some(name));
+        let versions: Vec<_> = found.filter_map(|p| p["version"].as_str()).collect();
+        format!("{name} {}", versions.join(" and "))
+    };
+    wanted.map(of).join(", ")
 }
 
 fn measure<T>(mut work: impl FnMut() -> T) -> Duration {
-    median((0..ROUNDS).map(|_| timed(&mut work).0).collect())
+    let times: Vec<_> = (0..ROUNDS).map(|_| timed(&mut work).0).collect();
+    median(&times)
 }
 
 struct MapView(HashMap<OutPoint, Coin>);
@@ -217,6 +236,7 @@ fn main() {
         "avx512f and avx512vl: {}",
         std::is_x86_feature_detected!("avx512f") && std::is_x86_feature_detected!("avx512vl")
     );
+    println!("{}", versions());
     let checked = CheckedBlock::new(scene.block.clone(), scene.params.limits()).expect("valid");
     let (mut bare, mut uncached, mut cached) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
@@ -224,7 +244,18 @@ fn main() {
         uncached.push(timed(|| scene.connect(&checked, false)).0);
         cached.push(timed(|| scene.connect(&checked, true)).0);
     }
-    let (bare, uncached, cached) = (median(bare), median(uncached), median(cached));
+    for (name, rounds) in [
+        ("bare", &bare),
+        ("uncached", &uncached),
+        ("cached", &cached),
+    ] {
+        let raw: Vec<_> = rounds
+            .iter()
+            .map(|t| format!("{:.2}", per_input(*t)))
+            .collect();
+        println!("raw rounds, us/input, {name}: {}", raw.join(" "));
+    }
+    let (bare, uncached, cached) = (median(&bare), median(&uncached), median(&cached));
     line("bare ed25519-zebra batches of 256", bare);
     line("connect_block, signatures uncached", uncached);
     line("connect_block, signatures cached", cached);
