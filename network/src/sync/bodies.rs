@@ -26,6 +26,8 @@ pub struct Batch<P> {
 /// All needed blocks.
 #[derive(Clone, Debug)]
 pub struct Bodies<P> {
+    /// Nothing up to this height is needed any more, whatever a list made earlier says.
+    connected: Height,
     queued: BTreeSet<(Height, BlockId)>,
     batches: BTreeMap<RequestId, Batch<P>>,
     /// Arrived, not connected: who brought it, and when.
@@ -33,8 +35,9 @@ pub struct Bodies<P> {
 }
 
 impl<P: Ord + Copy> Bodies<P> {
-    pub fn new() -> Self {
+    pub fn new(connected: Height) -> Self {
         Self {
+            connected,
             queued: BTreeSet::new(),
             batches: BTreeMap::new(),
             arrived: BTreeMap::new(),
@@ -55,12 +58,14 @@ impl<P: Ord + Copy> Bodies<P> {
         });
         self.queued = needed
             .into_iter()
+            .filter(|block| block.0 > self.connected)
             .filter(|block| !under_way.contains(block) && !self.arrived.contains_key(block))
             .collect();
     }
 
     /// Blocks up to `height` are connected.
     pub fn connected(&mut self, height: Height) {
+        self.connected = height;
         self.queued.retain(|(at, _)| *at > height);
         self.arrived.retain(|(at, _), _| *at > height);
     }
@@ -70,9 +75,14 @@ impl<P: Ord + Copy> Bodies<P> {
         self.queued.len() < BLOCKS_PER_BATCH
     }
 
-    /// The next batch for a peer that serves `lowest..=highest`; `None` if nothing fits or the
+    /// The next batch of at most `blocks_max` for a peer that serves `lowest..=highest`; `None` if nothing fits or the
     /// window is full. The lowest block that is missing always fits the window.
-    pub fn next_batch(&self, lowest: Height, highest: Height) -> Option<Vec<(Height, BlockId)>> {
+    pub fn next_batch(
+        &self,
+        lowest: Height,
+        highest: Height,
+        blocks_max: usize,
+    ) -> Option<Vec<(Height, BlockId)>> {
         let under_way: usize = self.batches.values().map(|batch| batch.blocks.len()).sum();
         let room = WINDOW_BLOCKS.saturating_sub(under_way + self.arrived.len());
         let lowest_queued = self.queued.first().map(|(height, _)| *height);
@@ -83,7 +93,7 @@ impl<P: Ord + Copy> Bodies<P> {
             .queued
             .iter()
             .filter(|(height, _)| (lowest..=highest).contains(height))
-            .take(room.min(BLOCKS_PER_BATCH))
+            .take(room.min(blocks_max))
             .copied()
             .collect();
         (!blocks.is_empty()).then_some(blocks)
@@ -100,7 +110,11 @@ impl<P: Ord + Copy> Bodies<P> {
     /// The request ended; what it did not bring is queued again.
     pub fn finished(&mut self, request: RequestId) -> Option<Batch<P>> {
         let batch = self.batches.remove(&request)?;
-        self.queued.extend(batch.blocks.iter().copied());
+        let still_needed = batch
+            .blocks
+            .iter()
+            .filter(|(height, _)| *height > self.connected);
+        self.queued.extend(still_needed.copied());
         Some(batch)
     }
 

@@ -33,6 +33,9 @@ use crate::peers::score::Offence;
 
 /// Headers per request.
 pub const HEADERS_PER_REQUEST: usize = cairn_protocol::limits::HEADERS_MAX;
+/// An answer with fewer headers than this ends the run, if it does not lead to the claimed tip:
+/// answers may stop early because of their size, but nobody may hold us up with drops.
+pub const HEADERS_PER_ANSWER_MIN: usize = 128;
 /// Blocks per batch. Answers end after the object that passes 4 MiB, so a full window of answers
 /// holds some 64 MiB however large the blocks are.
 pub const BLOCKS_PER_BATCH: usize = 32;
@@ -161,7 +164,8 @@ pub enum Input<P> {
 pub enum Start {
     /// The node's own locator.
     Locator,
-    /// After this block, which the peer has named before.
+    /// After this block, which the peer has named before; the node's own locator follows it, for
+    /// a peer that has moved to another branch since.
     After(BlockId),
 }
 

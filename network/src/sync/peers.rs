@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use cairn_protocol::units::Height;
 
-use super::{DEADLINE_MS_MAX, DEADLINE_MS_MIN, Tip};
+use super::{BLOCKS_PER_BATCH, DEADLINE_MS_MAX, DEADLINE_MS_MIN, Tip};
 
 /// First time on the bench.
 const BENCH_MS_MIN: u64 = 1_000;
@@ -25,8 +25,11 @@ pub struct SyncPeer {
     pub tip: Tip,
     /// Lowest height whose block it serves.
     pub lowest: Height,
-    /// Smoothed latency of successful requests.
+    /// Smoothed latency of successful requests, as if each had brought a full batch.
     pub latency_ms: u64,
+    /// Blocks asked for at once: twice what the last answer brought, so that a peer that sends
+    /// few of them holds up few.
+    pub batch_blocks: usize,
     /// Failures in a row.
     pub failures: u32,
     /// Not asked before this time.
@@ -56,6 +59,7 @@ impl<P: Ord + Copy> SyncPeers<P> {
             tip,
             lowest,
             latency_ms: LATENCY_MS_FIRST,
+            batch_blocks: BLOCKS_PER_BATCH,
             failures: 0,
             benched_until_ms: 0,
             batches: 0,
@@ -94,6 +98,15 @@ impl<P: Ord + Copy> SyncPeers<P> {
             peer.benched_until_ms = 0;
             let old = peer.latency_ms - (peer.latency_ms >> EMA_SHIFT);
             peer.latency_ms = (old + (latency_ms >> EMA_SHIFT)).max(1);
+        }
+    }
+
+    /// A batch of `asked` blocks brought `brought` of them, at least one, after `latency_ms`.
+    pub fn brought(&mut self, peer: &P, latency_ms: u64, asked: usize, brought: usize) {
+        let of_full_batch = latency_ms.saturating_mul(asked as u64) / brought.max(1) as u64;
+        self.succeeded(peer, of_full_batch.min(DEADLINE_MS_MAX));
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.batch_blocks = (2 * brought).clamp(1, BLOCKS_PER_BATCH);
         }
     }
 

@@ -6,8 +6,8 @@
 use cairn_protocol::{hash::BlockId, pow::Work, units::Height};
 
 use super::{
-    BATCHES_PER_PEER, Effect, Failure, HEADERS_PER_REQUEST, HeaderFacts, Input, Progress,
-    RequestId, Start, Tip,
+    BATCHES_PER_PEER, BLOCKS_PER_BATCH, Effect, Failure, HEADERS_PER_ANSWER_MIN, HeaderFacts,
+    Input, Progress, RequestId, Start, Tip,
     bodies::{Batch, Bodies},
     headers::{HeaderRequest, Phase},
     peers::SyncPeers,
@@ -31,7 +31,8 @@ pub struct Scheduler<P> {
     best_header: Tip,
     next_request: u64,
     meter: Meter,
-    is_need_asked: bool,
+    /// The connected height and the best header when missing bodies were last asked for.
+    need_asked: Option<(Height, BlockId)>,
 }
 
 impl<P: Ord + Copy> Scheduler<P> {
@@ -43,12 +44,12 @@ impl<P: Ord + Copy> Scheduler<P> {
             work_min,
             peers: SyncPeers::new(),
             headers: None,
-            bodies: Bodies::new(),
+            bodies: Bodies::new(connected),
             connected,
             best_header,
             next_request: 0,
             meter: Meter::default(),
-            is_need_asked: false,
+            need_asked: None,
         }
     }
 
@@ -92,7 +93,6 @@ impl<P: Ord + Copy> Scheduler<P> {
                 self.connected = connected;
                 self.best_header = best_header;
                 self.bodies.connected(connected);
-                self.is_need_asked = false;
             }
             Input::Need(blocks) => {
                 self.bodies.need(now_ms, blocks);
@@ -142,7 +142,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         if self.meter.sample(now_ms, self.connected) && !self.is_synced() {
             effects.push(Effect::Progress(self.progress()));
         }
-        self.is_need_asked = false;
+        self.need_asked = None;
     }
 
     fn forget(&mut self, peer: P) {
@@ -229,7 +229,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             self.claimed_too_much(now_ms, headers.peer, self.best_header, effects);
             return;
         };
-        let is_last = facts.len() < HEADERS_PER_REQUEST;
+        let is_last = facts.len() < HEADERS_PER_ANSWER_MIN;
         if presync.show(facts, is_last).is_err() {
             let shown = Tip {
                 id: presync.last(),
@@ -305,13 +305,14 @@ impl<P: Ord + Copy> Scheduler<P> {
         if is_checked {
             headers.phase = Phase::Direct;
         }
-        let has_more = count == HEADERS_PER_REQUEST || !is_checked;
-        if has_more && last.is_some() {
+        let claimed = self.peers.get(&headers.peer).map(|peer| peer.tip.work);
+        let is_short = claimed.is_some_and(|claimed| claimed > self.best_header.work);
+        let goes_on = count >= HEADERS_PER_ANSWER_MIN || !is_checked;
+        if (is_short || !is_checked) && goes_on && last.is_some() {
             self.continue_headers(now_ms, headers, effects);
             return;
         }
-        let claimed = self.peers.get(&headers.peer).map(|peer| peer.tip.work);
-        if claimed.is_some_and(|claimed| claimed > self.best_header.work) {
+        if is_short {
             let shown = headers.stored.unwrap_or(self.best_header);
             self.claimed_too_much(now_ms, headers.peer, shown, effects);
         }
@@ -417,7 +418,9 @@ impl<P: Ord + Copy> Scheduler<P> {
             }
             return;
         }
-        self.peers.succeeded(&batch.peer, now_ms - batch.asked_ms);
+        let latency_ms = now_ms - batch.asked_ms;
+        self.peers
+            .brought(&batch.peer, latency_ms, batch.blocks.len(), ids.len());
         for block in batch.blocks.iter().take(ids.len()) {
             if block.0 > self.connected {
                 self.bodies.arrived(now_ms, *block, batch.peer);
@@ -431,12 +434,21 @@ impl<P: Ord + Copy> Scheduler<P> {
         if self.headers.is_none() {
             self.ask_headers(now_ms, effects);
         }
+        self.ask_need(effects);
+        while self.ask_bodies(now_ms, effects) {}
+    }
+
+    /// Asks the node what is missing: when the best header changed, when a batch's worth has been
+    /// connected since, and once per tick.
+    fn ask_need(&mut self, effects: &mut Vec<Effect<P>>) {
+        let is_fresh = self.need_asked.is_some_and(|(connected, best)| {
+            best == self.best_header.id && self.connected < connected + BLOCKS_PER_BATCH as Height
+        });
         let is_behind = self.connected < self.best_header.height;
-        if is_behind && self.bodies.is_hungry() && !self.is_need_asked {
-            self.is_need_asked = true;
+        if is_behind && self.bodies.is_hungry() && !is_fresh {
+            self.need_asked = Some((self.connected, self.best_header.id));
             effects.push(Effect::NeedBodies);
         }
-        while self.ask_bodies(now_ms, effects) {}
     }
 
     /// The free peer with the best claim; among equals the fastest.
@@ -493,7 +505,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         free.sort_by_key(|(failures, latency_ms, id, _)| (*failures, *latency_ms, *id));
         let found = free.into_iter().find_map(|(.., id, peer)| {
             self.bodies
-                .next_batch(peer.lowest, peer.tip.height)
+                .next_batch(peer.lowest, peer.tip.height, peer.batch_blocks)
                 .map(|blocks| (id, blocks))
         });
         let Some((peer, blocks)) = found else {
