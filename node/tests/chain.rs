@@ -1,8 +1,8 @@
 //! One node's life through its commands: made, asked, stopped; its chain exported, imported, verified.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -54,17 +54,24 @@ fn refused(dir: &Path, args: &[&str]) -> (i32, String) {
 struct Node {
     child: Child,
     api: String,
+    /// Kept open: the node may say more.
+    _lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Node {
     fn start(dir: &Path, args: &[&str]) -> Self {
         let mut child = command(dir, args).stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let api = lines
+            .by_ref()
             .map_while(Result::ok)
             .find_map(|line| line.strip_prefix("api ").map(str::to_owned))
             .expect("the node says where its API is");
-        Self { child, api }
+        Self {
+            child,
+            api,
+            _lines: lines,
+        }
     }
 
     fn stop(mut self) {
@@ -103,6 +110,7 @@ fn a_chain_is_made_asked_moved_and_verified() {
         "nothing is overwritten: {text}"
     );
     done(dir, &["chain", "spec", "new", "other.toml"]);
+    let spec = easiest(dir, "spec.toml");
 
     std::fs::write(dir.join("password"), "a password of this test\n").unwrap();
     let wallet = [
@@ -203,6 +211,15 @@ fn a_chain_is_made_asked_moved_and_verified() {
     );
 
     damage(dir, &verify_copy);
+}
+
+/// Gives a specification the easiest target there is, and tells what it is then.
+fn easiest(dir: &Path, file: &str) -> Value {
+    let text = std::fs::read_to_string(dir.join(file)).unwrap();
+    let easy = text.replace(&0x1f00_ffff_u32.to_string(), &0x207f_ffff_u32.to_string());
+    assert_ne!(text, easy, "the target is where it was");
+    std::fs::write(dir.join(file), easy).unwrap();
+    done_json(dir, &["chain", "spec", "check", file, "--json"])
 }
 
 /// Every question to the running node, for people and as JSON.

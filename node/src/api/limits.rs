@@ -44,6 +44,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Time for the answer to be made.
     pub request_timeout: Duration,
+    /// Time for the answer of `POST /rpc`: `generatetoaddress` searches for as long as it takes.
+    pub rpc_timeout: Duration,
     /// Time in which a client must take at least one more byte of its answer.
     pub write_stall_timeout: Duration,
     /// How often an idle WebSocket is pinged; two pings without answer close it.
@@ -59,6 +61,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(30),
+            rpc_timeout: Duration::from_secs(600),
             write_stall_timeout: Duration::from_secs(20),
             ping_interval: Duration::from_secs(20),
         }

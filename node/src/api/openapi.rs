@@ -1,6 +1,7 @@
 //! The router and its own description: `/openapi.json` is made from the routes that are served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -104,11 +105,15 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     let checked = api
         .access
         .check(request.method(), request.uri(), request.headers());
+    let patience = match request.uri().path() {
+        rpc::PATH => api.limits.rpc_timeout,
+        _ => api.limits.request_timeout,
+    };
     let mut response = match checked {
         Err(problem) => problem.into_response(),
-        Ok(()) => tokio::time::timeout(api.limits.request_timeout, next.run(request))
+        Ok(()) => tokio::time::timeout(patience, next.run(request))
             .await
-            .unwrap_or_else(|_| too_slow(&api).into_response()),
+            .unwrap_or_else(|_| too_slow(patience).into_response()),
     };
     let headers = response.headers_mut();
     headers.insert(
@@ -121,8 +126,8 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
     response
 }
 
-fn too_slow(api: &Api) -> Problem {
-    let detail = format!("no answer within {:?}", api.limits.request_timeout);
+fn too_slow(patience: Duration) -> Problem {
+    let detail = format!("no answer within {patience:?}");
     Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
 }
 

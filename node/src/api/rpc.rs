@@ -19,6 +19,9 @@ use super::limits::{GENERATE_BLOCKS_MAX, RPC_BATCH_MAX};
 use super::problem::{Problem, WriteProblems};
 use super::state::Api;
 
+/// Where it is served; the path of [`rpc`].
+pub(super) const PATH: &str = "/rpc";
+
 /// The methods that exist, on some chains at least.
 pub const METHODS: [&str; 4] = [
     "generatetoaddress",

@@ -13,8 +13,8 @@ use super::output;
 use crate::api::model::miner::MinerStatus;
 use crate::config::THREADS_MAX;
 
-/// Nonces searched between two looks at the clock, per thread: some tens of milliseconds of work.
-const CHUNK_NONCES: u64 = 1 << 18;
+/// Nonces searched between two looks at the clock, per thread: some milliseconds of work.
+const CHUNK_NONCES: u64 = 1 << 16;
 /// Longest row; more nonces than one header has are not searched anyway.
 const SECONDS_MAX: f64 = 3600.0;
 
@@ -194,7 +194,7 @@ fn measure(
     let settings = Settings {
         threads: Some(threads),
         kernel,
-        priority: Priority::default(),
+        priority: Priority::Normal,
     };
     let miner = Miner::new(settings)
         .map_err(|error| CliError::failed(error).next("cairn miner bench --kernel auto"))?;

@@ -209,6 +209,22 @@ async fn a_call_that_takes_too_long_is_answered_and_calls_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_call_of_a_script_may_take_longer() {
+    let limits = Limits {
+        request_timeout: Duration::from_secs(1),
+        ..Limits::default()
+    };
+    let served = serve(&MemoryNode::new(1), limits).await;
+    let call =
+        serde_json::json!({ "id": 1, "method": "submitblock", "params": [hex::encode([SLOW])] });
+    let answer = post_json(served.at, "/rpc", &call).await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]),
+        (200, &serde_json::Value::Null)
+    );
+}
+
+#[tokio::test]
 async fn a_stop_ends_open_connections() {
     let served = serve(&MemoryNode::new(1), Limits::default()).await;
     let mut idle = TcpStream::connect(served.at).await.unwrap();

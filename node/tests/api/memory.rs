@@ -399,7 +399,7 @@ impl MemoryNode {
             is_paused: AtomicBool::new(false),
             submitted: Mutex::new(Vec::new()),
             libp2p_page: Mutex::new(String::new()),
-            slowness: std::time::Duration::from_secs(5),
+            slowness: std::time::Duration::from_secs(4),
         })
     }
 
@@ -591,6 +591,10 @@ impl Backend for MemoryNode {
     fn submit_block(&self, bytes: &[u8]) -> Answer<Result<Hash32, String>> {
         Ok(match bytes.first() {
             Some(1) => Ok(Hash32([1; 32])),
+            Some(&SLOW) => {
+                std::thread::sleep(self.slowness);
+                Ok(Hash32([1; 32]))
+            }
             _ => Err("high-hash".into()),
         })
     }
