@@ -26,10 +26,12 @@ use super::report::{Report, status_line, welcome};
 use super::start::{Order, Prepared, mining_address, node_address, prepare};
 use super::watch::{CALM, Pace, Seen, Watch};
 
-/// How long a first start may take: a node that has to replay a long chain answers meanwhile.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a start may take: a node may have to replay much of its log before it answers.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// A node stops in under 5 s; twice that, then it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// A second signal that comes later than this asks to kill; `timeout` and shells send one twice.
+const IMPATIENCE: Duration = Duration::from_secs(1);
 /// Pause before the first restart of a node; doubled each time it ends soon again.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// A node that ran this long did not end "soon".
@@ -526,7 +528,8 @@ impl Supervisor {
                 child.ask_to_stop();
             }
         }
-        let mut deadline = Instant::now() + STOP_TIMEOUT;
+        let began = Instant::now();
+        let mut deadline = began + STOP_TIMEOUT;
         while let Some(name) = self.still_running() {
             let rest = deadline.saturating_duration_since(Instant::now());
             let Signals {
@@ -535,7 +538,11 @@ impl Supervisor {
                 child,
             } = &mut self.signals;
             tokio::select! {
-                () = asked_to_stop(terminate, interrupt) => deadline = Instant::now(),
+                () = asked_to_stop(terminate, interrupt) => {
+                    if began.elapsed() > IMPATIENCE {
+                        deadline = Instant::now();
+                    }
+                }
                 // A signal can come between the look and the wait: hence the short sleep.
                 _ = child.recv() => {}
                 () = tokio::time::sleep(rest.min(Duration::from_millis(50))) => {}
