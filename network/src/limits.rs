@@ -146,8 +146,7 @@ impl Default for Quotas {
         Self {
             status: Quota::new(5, 15_000),
             goodbye: Quota::new(1, 10_000),
-            // A node that keeps up asks for a full answer after every status; bytes are charged apart.
-            headers: Quota::new(131_072, 10_000),
+            headers: Quota::new(32_768, 10_000),
             bodies: Quota::new(8_192, 10_000),
             transactions: Quota::new(8_192, 10_000),
             answer_kib: Quota::new(64 * 1_024, 1_000),
