@@ -37,6 +37,8 @@ enum Kind {
     Flaky,
     /// Honest, but with one header and one block per answer.
     Drip,
+    /// Claims the best tip and breaks off every request: nothing to punish, only to avoid.
+    Broken,
 }
 
 fn id(chain: u8, height: u64) -> BlockId {
@@ -342,6 +344,10 @@ impl Sim {
         let ids = |chain| (first..=last).map(|height| id(chain, height)).collect();
         match self.kinds[peer as usize] {
             Kind::Silent => None,
+            Kind::Broken => Some(Input::Failed {
+                request,
+                failure: Failure::Lost,
+            }),
             Kind::Flaky if request.0.is_multiple_of(2) => Some(Input::Failed {
                 request,
                 failure: Failure::Lost,
@@ -387,6 +393,10 @@ impl Sim {
         let anchor = Some(tip(GOOD, first - 1));
         match kind {
             Kind::Silent => None,
+            Kind::Broken => Some(Input::Failed {
+                request,
+                failure: Failure::Lost,
+            }),
             Kind::Boaster => Some(Input::BareHeadersArrived {
                 request,
                 anchor: None,
@@ -407,6 +417,10 @@ impl Sim {
                 Some(Input::BodiesArrived { request, ids })
             }
             Kind::Silent => None,
+            Kind::Broken => Some(Input::Failed {
+                request,
+                failure: Failure::Lost,
+            }),
             Kind::Drip => Some(Input::BodiesArrived {
                 request,
                 ids: ids[..1].to_vec(),
@@ -522,6 +536,13 @@ fn a_fast_peer_is_asked_more_than_a_slow_one() {
     assert!(sim.run(HOUR_MS));
     assert!(sim.asks[&0] > 5 * sim.asks[&1], "{:?}", sim.asks);
     sim.assert_honest_unpunished();
+}
+
+#[test]
+fn a_peer_that_only_breaks_off_is_avoided_and_not_punished() {
+    let mut sim = Sim::new(&[Kind::Broken, HONEST, Kind::Broken], 3_000, 0);
+    assert!(sim.run(60_000), "stuck at {}", sim.connected);
+    assert!(sim.offences.is_empty());
 }
 
 /// A peer that brings one block per answer, each just in time, does not set the pace.
@@ -654,6 +675,7 @@ fn any_liar() -> impl Strategy<Value = Kind> {
         Kind::LowWork,
         Kind::Flaky,
         Kind::Drip,
+        Kind::Broken,
     ])
 }
 
