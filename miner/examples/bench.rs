@@ -14,7 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         threads: next("1").parse()?,
         algo: None,
     };
-    run(&request, |row| {
+    let report = run(&request, |row| {
         let [wall, cpu] = [row.hashes_per_second, row.hashes_per_cpu_second].map(|r| r / 1e6);
         println!(
             "{:8} {:16} {wall:8.2} MH/s {cpu:8.2} MH per CPU second, {} hits",
@@ -23,5 +23,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             row.hits.len()
         );
     })?;
+    for limit in report.limits {
+        println!(
+            "{:8} limit of {:9} {:8.2} MH per CPU second at {:.1} operations a hash",
+            limit.algo.name(),
+            limit.kernel.name(),
+            limit.hashes_per_cpu_second / 1e6,
+            limit.operations_per_hash
+        );
+    }
+    for other in report.comparisons {
+        let speed = other.hashes_per_cpu_second / 1e6;
+        println!(
+            "{:8} {:18} {speed:8.2} MH per CPU second",
+            other.algo.name(),
+            other.name
+        );
+    }
     Ok(())
 }

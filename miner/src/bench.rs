@@ -15,13 +15,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::claims::Claims;
 use crate::function::PowFunction;
+use crate::hash_rate::thread_cpu_time;
+use crate::kernel::operations::operations;
 use crate::kernel::self_test::{Refusal, self_test};
-use crate::kernel::{Kernel, Search, UnknownKernel, Work};
+use crate::kernel::{Kernel, Search, UnknownKernel, Work, vector_speed};
 use crate::miner::{THREADS_MAX, batch_hashes, choose};
 use crate::template::HEADER_BYTES;
 
 /// One nonce in 2^20 is a hit.
 const TARGET_ZERO_BITS: usize = 20;
+
+/// Hashes of the comparison between two looks at the clock.
+const BLAKE3_BATCH: u64 = 1 << 12;
+
+/// The flags of a chunk's last block that is also the root.
+const CHUNK_END_ROOT: u8 = 2 | 8;
 
 /// What to measure.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +73,36 @@ impl FromStr for KernelChoice {
 pub struct BenchReport {
     /// One row per function and kernel.
     pub results: Vec<BenchRow>,
+    /// What the vector units could reach at most; empty without AVX-512.
+    pub limits: Vec<Limit>,
+    /// Other ways to hash, for comparison.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// The most hashes that one thread could compute if its vector units never waited.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The function.
+    pub algo: PowFunction,
+    /// The kernel whose operations were counted.
+    pub kernel: Kernel,
+    /// Vector operations of a hash, counted from the source: those of a vector over its lanes.
+    pub operations_per_hash: f64,
+    /// Vector operations per second of processor time, measured.
+    pub operations_per_cpu_second: f64,
+    /// The limit.
+    pub hashes_per_cpu_second: f64,
+}
+
+/// Another way to hash, on one thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The function.
+    pub algo: PowFunction,
+    /// What it is.
+    pub name: String,
+    /// Its speed.
+    pub hashes_per_cpu_second: f64,
 }
 
 /// What one kernel did.
@@ -133,7 +171,77 @@ pub fn run(
         on_row(&row);
         results.push(row);
     }
-    Ok(BenchReport { results })
+    let measured = |algo| results.iter().any(|row: &BenchRow| row.algo == algo);
+    let limits = limits()
+        .into_iter()
+        .filter(|limit| measured(limit.algo))
+        .collect();
+    let comparisons = measured(PowFunction::Blake3).then(|| hash_many(request.time));
+    let comparisons = comparisons.into_iter().collect();
+    Ok(BenchReport {
+        results,
+        limits,
+        comparisons,
+    })
+}
+
+/// The limit of each function on this processor.
+fn limits() -> Vec<Limit> {
+    let Some((operations_per_cpu_second, lanes)) = vector_speed() else {
+        return Vec::new();
+    };
+    let limit = |algo| {
+        let operations_per_hash = operations(algo) as f64 / f64::from(lanes);
+        Limit {
+            algo,
+            kernel: Kernel::Avx512,
+            operations_per_hash,
+            operations_per_cpu_second,
+            hashes_per_cpu_second: operations_per_cpu_second / operations_per_hash,
+        }
+    };
+    PowFunction::ALL.into_iter().map(limit).collect()
+}
+
+/// The crate's own many-at-once hashing, with the first block's chaining value as its key. It hashes
+/// whole blocks only, so it does the same work on a padded second block: a yardstick, no kernel.
+fn hash_many(time: Duration) -> Comparison {
+    const AT_ONCE: usize = 16;
+    let platform = blake3::platform::Platform::detect();
+    let (mut blocks, mut digests) = ([[0; 64]; AT_ONCE], [0; 32 * AT_ONCE]);
+    let (mut hashes, mut candidates) = (0, 0);
+    let (cpu, begin) = (thread_cpu_time(), Instant::now());
+    while begin.elapsed() < time {
+        for _ in 0..BLAKE3_BATCH / AT_ONCE as u64 {
+            for block in &mut blocks {
+                block[12..16].copy_from_slice(&(hashes as u32).to_le_bytes());
+                hashes += 1;
+            }
+            let inputs = blocks.each_ref();
+            let counter = blake3::IncrementCounter::No;
+            platform.hash_many(
+                &inputs,
+                &[0; 8],
+                0,
+                counter,
+                0,
+                0,
+                CHUNK_END_ROOT,
+                &mut digests,
+            );
+            candidates += digests
+                .chunks_exact(32)
+                .filter(|digest| digest[28..] == [0; 4])
+                .count();
+        }
+    }
+    std::hint::black_box(candidates);
+    let seconds = (thread_cpu_time() - cpu).as_secs_f64();
+    Comparison {
+        algo: PowFunction::Blake3,
+        name: "hash_many".into(),
+        hashes_per_cpu_second: hashes as f64 / seconds,
+    }
 }
 
 /// The tested searches that a request names.
@@ -217,4 +325,105 @@ fn process_cpu_time() -> Duration {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::function::meets;
+    use crate::template::with_nonce;
+
+    fn request(kernel: KernelChoice, algo: Option<PowFunction>) -> BenchRequest {
+        BenchRequest {
+            algo,
+            kernel,
+            threads: 2,
+            time: Duration::from_millis(30),
+        }
+    }
+
+    /// What a reader of the report does: hash the header again and compare.
+    #[test]
+    fn anybody_can_recompute_the_hits() {
+        let mut rows = 0;
+        let report = run(&request(KernelChoice::All, None), |_| rows += 1).unwrap();
+        assert_eq!(rows, report.results.len());
+        for row in &report.results {
+            assert_eq!((row.start, row.threads), (0, 2));
+            assert!(row.hashes > 0 && row.hashes_per_second > 0.0);
+            let bytes = |hex: &str| -> Vec<u8> {
+                let digits = hex.as_bytes().chunks(2);
+                digits
+                    .map(|d| u8::from_str_radix(str::from_utf8(d).unwrap(), 16).unwrap())
+                    .collect()
+            };
+            let header: [u8; 80] = bytes(&row.header).try_into().unwrap();
+            let target = U256::from_be_slice(&bytes(&row.target));
+            // Enough to see a missing or an invented hit, quickly.
+            let checked = row.hashes.min(200_000) as u32;
+            let solves = |n: &u32| meets(&row.algo.digest(&with_nonce(header, *n)), target);
+            let expected: Vec<u32> = (0..checked).filter(solves).collect();
+            let reported: Vec<u32> = row.hits.iter().copied().filter(|n| *n < checked).collect();
+            assert_eq!(reported, expected, "{} {}", row.algo, row.kernel);
+            assert!(
+                row.hits
+                    .iter()
+                    .all(|n| solves(n) && u64::from(*n) < row.hashes)
+            );
+        }
+        for function in PowFunction::ALL {
+            let kernels = report.results.iter().filter(|row| row.algo == function);
+            assert_eq!(kernels.map(|row| row.kernel).next(), Some(Kernel::Naive));
+        }
+    }
+
+    #[test]
+    fn the_rows_have_the_promised_fields() {
+        let request = request(KernelChoice::Auto, Some(PowFunction::Blake3));
+        let report = serde_json::to_value(run(&request, |_| ()).unwrap()).unwrap();
+        let rows = report["results"].as_array().unwrap();
+        assert_eq!(rows.len(), 1);
+        let fields: Vec<&str> = rows[0]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let promised = [
+            "algo",
+            "hashes",
+            "hashes_per_cpu_second",
+            "hashes_per_second",
+            "header",
+            "hits",
+            "kernel",
+            "start",
+            "target",
+            "threads",
+        ];
+        assert_eq!(fields.len(), promised.len());
+        assert!(
+            promised.iter().all(|field| fields.contains(field)),
+            "{fields:?}"
+        );
+        assert_eq!(rows[0]["algo"], "blake3");
+        assert_eq!(rows[0]["header"].as_str().unwrap().len(), 160);
+        assert_eq!(rows[0]["target"], format!("00000{}", "f".repeat(59)));
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused() {
+        let one = request(KernelChoice::One(Kernel::ShaNi), Some(PowFunction::Blake3));
+        let error = run(&one, |_| ()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "kernel sha-ni does not run blake3 here; try --kernel all"
+        );
+        let none = BenchRequest { threads: 0, ..one };
+        assert_eq!(
+            run(&none, |_| ()).unwrap_err().to_string(),
+            "0 threads: expected 1 to 1024"
+        );
+        assert!("gpu".parse::<KernelChoice>().is_err());
+    }
 }

@@ -9,6 +9,7 @@ use std::arch::x86_64::{
 
 use super::lanes::{Lanes, scan_vectors};
 use super::{Candidate, Work, blake3, sha256d};
+use crate::hash_rate::thread_cpu_time;
 
 /// Proof that the processor has AVX-512F and AVX-512BW.
 #[derive(Clone, Copy)]
@@ -117,6 +118,35 @@ fn in_order(mut words: __m512i) -> __m512i {
         asm!("/* {0} */", inout(zmm_reg) words, options(nomem, nostack, preserves_flags));
     }
     words
+}
+
+/// The most vector operations per second of processor time that this thread reaches, and the lanes
+/// of each.
+pub(super) fn speed() -> Option<(f64, u32)> {
+    const TRIES: u32 = 20;
+    let cpu = Cpu::detect()?;
+    let per_second = (0..TRIES).map(|_| {
+        let begin = thread_cpu_time();
+        // SAFETY: `cpu` proves that the features are there.
+        let operations = unsafe { add_independently(cpu) };
+        f64::from(operations) / (thread_cpu_time() - begin).as_secs_f64()
+    });
+    Some((per_second.fold(0.0, f64::max), Words::COUNT))
+}
+
+/// Adds in as many chains as keep all units busy; returns the number of additions.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn add_independently(cpu: Cpu) -> u32 {
+    const ROUNDS: u32 = 100_000;
+    const CHAINS: u32 = 12;
+    let step = Words::splat(cpu, 1);
+    let mut chains = [step; CHAINS as usize];
+    for _ in 0..ROUNDS {
+        for chain in &mut chains {
+            *chain = chain.add(step).in_order();
+        }
+    }
+    ROUNDS * CHAINS
 }
 
 /// Reports candidates of double SHA-256.

@@ -14,6 +14,7 @@ mod blake3;
 mod equality;
 mod lanes;
 mod naive;
+pub(crate) mod operations;
 mod scalar;
 pub(crate) mod self_test;
 mod sha256d;
@@ -140,6 +141,15 @@ impl FromStr for Kernel {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown kernel {0:?}: expected one of {names}", names = Kernel::ALL.map(Kernel::name).join(", "))]
 pub struct UnknownKernel(pub String);
+
+/// Vector operations per second of the calling thread's processor time, and lanes of a vector, where
+/// the fastest kernels run; measured in a few milliseconds.
+pub(crate) fn vector_speed() -> Option<(f64, u32)> {
+    #[cfg(target_arch = "x86_64")]
+    return avx512::speed();
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
 
 /// A header and a target, with what all nonces share computed once.
 #[derive(Clone, Debug)]

@@ -19,9 +19,7 @@ pub(super) struct Cpu(());
 
 impl Cpu {
     pub(super) fn detect() -> Option<Self> {
-        let has_all = is_x86_feature_detected!("sha")
-            && is_x86_feature_detected!("ssse3")
-            && is_x86_feature_detected!("sse4.1");
+        let has_all = is_x86_feature_detected!("sha") && is_x86_feature_detected!("avx");
         has_all.then_some(Self(()))
     }
 }
@@ -39,7 +37,7 @@ pub(super) fn scan(work: &Work, start: u32, count: u32, candidate: Candidate<'_>
     unsafe { scan_streams(cpu, work, start, count, candidate) }
 }
 
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[target_feature(enable = "sha,avx")]
 fn scan_streams(_: Cpu, work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
     let prepared = work.sha256d();
     let mut offset = 0;
@@ -58,25 +56,25 @@ fn scan_streams(_: Cpu, work: &Work, start: u32, count: u32, candidate: Candidat
 }
 
 /// `a`, `b`, `e`, `f` as the instructions want them.
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 fn abef(state: &[u32; 8]) -> __m128i {
     words([state[5], state[4], state[1], state[0]])
 }
 
 /// `c`, `d`, `g`, `h` as the instructions want them.
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 fn cdgh(state: &[u32; 8]) -> __m128i {
     words([state[7], state[6], state[3], state[2]])
 }
 
 /// Four words, the first lowest.
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 fn words([w0, w1, w2, w3]: [u32; 4]) -> __m128i {
     _mm_set_epi32(w3 as i32, w2 as i32, w1 as i32, w0 as i32)
 }
 
 /// Words `4i` to `4i + 3`.
-#[target_feature(enable = "sse2")]
+#[target_feature(enable = "avx")]
 fn group(all: &[u32], i: usize) -> __m128i {
     words([all[4 * i], all[4 * i + 1], all[4 * i + 2], all[4 * i + 3]])
 }
@@ -90,7 +88,7 @@ struct Streams {
 
 impl Streams {
     /// Makes group `i` of the schedule, if it is not one of the block's own.
-    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,avx")]
     #[inline]
     fn make(&mut self, i: usize) {
         if i < 4 {
@@ -105,7 +103,7 @@ impl Streams {
     }
 
     /// The first two rounds of group `i`.
-    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,avx")]
     #[inline]
     fn two_rounds(&mut self, i: usize) -> Each {
         self.make(i);
@@ -119,7 +117,7 @@ impl Streams {
     }
 
     /// Group `i`'s four rounds.
-    #[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+    #[target_feature(enable = "sha,avx")]
     #[inline]
     fn four_rounds(&mut self, i: usize) {
         let sums = self.two_rounds(i);
@@ -130,7 +128,7 @@ impl Streams {
 }
 
 /// The most significant words, as numbers, of the digests of four nonces.
-#[target_feature(enable = "sha,sse2,ssse3,sse4.1")]
+#[target_feature(enable = "sha,avx")]
 #[inline]
 fn top_words(prepared: &Prepared, start: u32) -> [u32; STREAMS] {
     let streams: [u32; STREAMS] =
