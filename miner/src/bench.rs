@@ -290,13 +290,14 @@ fn measure(search: &Search, pool: &rayon::ThreadPool, time: Duration) -> BenchRo
     let hits = Mutex::new(Vec::new());
     let (cpu, begin) = (process_cpu_time(), Instant::now());
     pool.broadcast(|_| {
-        while begin.elapsed() < time {
-            let Some(mut batch) = claims.claim() else {
-                return;
-            };
+        // A batch before the first look at the clock: no row is empty, however late threads start.
+        while let Some(mut batch) = claims.claim() {
             while let Some(nonce) = search.lowest(&work, batch.clone()) {
                 hits.lock().push(nonce);
                 batch.start = u64::from(nonce) + 1;
+            }
+            if begin.elapsed() >= time {
+                return;
             }
         }
     });
