@@ -240,7 +240,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             return;
         }
         self.peers
-            .succeeded(&headers.peer, now_ms - headers.asked_ms);
+            .succeeded(&headers.peer, now_ms.saturating_sub(headers.asked_ms));
         headers.phase = if presync.is_shown() {
             Phase::Check(presync)
         } else {
@@ -269,7 +269,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             return;
         }
         self.peers
-            .succeeded(&headers.peer, now_ms - headers.asked_ms);
+            .succeeded(&headers.peer, now_ms.saturating_sub(headers.asked_ms));
         headers.storing = Some(ids.len());
         self.headers = Some(headers);
         effects.push(Effect::StoreHeaders {
@@ -409,7 +409,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             let claims_all = self
                 .peers
                 .get(&batch.peer)
-                .is_some_and(|peer| peer.tip.work >= self.best_header.work);
+                .is_some_and(|peer| peer.tip.id == self.best_header.id);
             if claims_all {
                 self.blame(now_ms, batch.peer, Offence::Withheld, effects);
             } else {
@@ -418,13 +418,13 @@ impl<P: Ord + Copy> Scheduler<P> {
             }
             return;
         }
-        let latency_ms = now_ms - batch.asked_ms;
+        let latency_ms = now_ms.saturating_sub(batch.asked_ms);
         self.peers
             .brought(&batch.peer, latency_ms, batch.blocks.len(), ids.len());
+        // Also at or below our height: the branch that wins may fork below it. What was not noted
+        // as arrived would be asked again at once, and again.
         for block in batch.blocks.iter().take(ids.len()) {
-            if block.0 > self.connected {
-                self.bodies.arrived(now_ms, *block, batch.peer);
-            }
+            self.bodies.arrived(now_ms, *block, batch.peer);
         }
     }
 

@@ -111,7 +111,7 @@ impl NodeMiner {
                 solved = solutions.recv() => {
                     let Some(solved) = solved else { return };
                     self.submit(&setup, solved).await;
-                    false
+                    true
                 }
                 event = events.recv() => match event {
                     Ok(LedgerEvent::TipChanged) | Err(broadcast::error::RecvError::Lagged(_)) => {
@@ -200,12 +200,18 @@ impl NodeMiner {
         let extra_nonce: [u8; EXTRA_NONCE_BYTES] = solved.solution.extra_nonce();
         let block = template.solved(extra_nonce, solved.solution.nonce());
         let (id, height) = (block.id(), block.extension.height);
+        if block.header.parent != setup.ledger.view().tip {
+            tracing::debug!(height, %id, "a solution of an old template is dropped");
+            return;
+        }
         match setup.ledger.block(block, Source::LOCAL).await {
             Ok(reply) if matches!(reply.outcome, BlockOutcome::Stored { .. }) => {
                 tracing::info!(height, %id, "mined a block");
                 self.found
                     .fetch_add(u64::from(reply.connected), Ordering::Relaxed);
-                setup.relay.announce_block(&id).await;
+                if reply.connected {
+                    setup.relay.announce_block(&id).await;
+                }
             }
             Ok(reply) => {
                 tracing::warn!(height, %id, outcome = ?reply.outcome, "lost a mined block")

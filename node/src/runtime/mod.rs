@@ -52,7 +52,7 @@ use tokio::sync::{mpsc, watch};
 
 /// Time that each part has to stop; all of them together stay below the five seconds that a node
 /// promises.
-const STOP_MAX: Duration = Duration::from_millis(1_500);
+const STOP_MAX: Duration = Duration::from_millis(1_100);
 
 /// Memory of a devnet node's mempool: the process stays below 60 MB.
 const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;

@@ -10,14 +10,20 @@ use super::serve;
 use super::sync::SyncInput;
 use super::view::ChainView;
 use cairn_consensus::chain::Source;
-use cairn_network::{Multiaddr, NetworkEvent, NetworkHandle, Offence, Topic};
+use cairn_network::{Multiaddr, NetworkEvent, NetworkHandle, Offence, Topic, Verdict};
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::pow::work_to_bytes;
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::wire::{SERVICE_LEDGER, STATUS_VERSION, Status};
 use std::sync::Arc;
 use tokio::sync::broadcast::{self, error::RecvError};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+
+/// Compact blocks judged or rebuilt at the same time, at 256 KiB each. Over it they are Ignored.
+const BLOCK_TASKS_MAX: usize = 32;
+
+/// Batches of transactions judged at the same time, at 128 KiB each. Over it they are Ignored.
+const TRANSACTION_TASKS_MAX: usize = 64;
 
 /// The task.
 pub struct NetTask {
@@ -27,6 +33,8 @@ pub struct NetTask {
     numbers: Arc<PeerNumbers>,
     sync: mpsc::Sender<SyncInput>,
     listen_port: u16,
+    block_room: Arc<Semaphore>,
+    transaction_room: Arc<Semaphore>,
 }
 
 /// Our status as of `view`.
@@ -66,6 +74,8 @@ impl NetTask {
             numbers,
             sync,
             listen_port: 0,
+            block_room: Arc::new(Semaphore::new(BLOCK_TASKS_MAX)),
+            transaction_room: Arc::new(Semaphore::new(TRANSACTION_TASKS_MAX)),
         }
     }
 
@@ -122,10 +132,20 @@ impl NetTask {
                 token,
             } => {
                 let relay = Arc::clone(&self.relay);
-                match topic {
-                    Topic::Block => tokio::spawn(relay.block(from, data, token)),
-                    Topic::Transactions => tokio::spawn(relay.transactions(from, data, token)),
+                let room = match topic {
+                    Topic::Block => &self.block_room,
+                    Topic::Transactions => &self.transaction_room,
                 };
+                let Ok(place) = Arc::clone(room).try_acquire_owned() else {
+                    return self.network.verdict(token, Verdict::Ignore);
+                };
+                tokio::spawn(async move {
+                    let _place = place;
+                    match topic {
+                        Topic::Block => relay.block(from, data, token).await,
+                        Topic::Transactions => relay.transactions(from, data, token).await,
+                    }
+                });
             }
             NetworkEvent::Request {
                 request, responder, ..

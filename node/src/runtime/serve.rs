@@ -91,7 +91,15 @@ fn blocks(
 ) -> Result<SyncResponse, StorageError> {
     let (mut found, mut bytes): (Vec<Block>, usize) = (Vec::new(), 0);
     for id in ids.take(BLOCKS_REQUEST_MAX) {
-        let Some(raw) = snapshot.block_bytes(&id?)? else {
+        let id = id?;
+        // What was found invalid is nothing we have: nobody is to blame us for it.
+        if snapshot
+            .header(&id)?
+            .is_none_or(|meta| meta.invalid.is_some())
+        {
+            break;
+        }
+        let Some(raw) = snapshot.block_bytes(&id)? else {
             break;
         };
         bytes += raw.len();

@@ -4,7 +4,7 @@
 //! are tasks of their own, whose outcomes come back as inputs.
 //! Rules: `spec/08-sync.md`.
 
-use super::clock::now_ms;
+use super::clock::monotonic_ms;
 use super::ledger::LedgerHandle;
 use super::peers::PeerNumbers;
 use super::view::ChainView;
@@ -37,6 +37,9 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Time between two lines about progress in the log.
 const PROGRESS_EVERY_MS: u64 = 5_000;
+
+/// Behind by at most this many blocks a node counts as level: blocks arrive while we look.
+const SYNCED_BLOCKS: u64 = 2;
 
 /// Wait after an answer "too many requests" that names no time.
 const WAIT_MS: u64 = 1_000;
@@ -86,6 +89,7 @@ struct Sync {
     feed: mpsc::Sender<(PeerId, Vec<Block>)>,
     syncing: watch::Sender<bool>,
     told_ms: u64,
+    caught_up: bool,
 }
 
 /// Starts the task; `syncing` says whether the node is behind.
@@ -113,6 +117,7 @@ pub fn start(
         feed,
         syncing,
         told_ms,
+        caught_up: false,
     };
     tokio::spawn(sync.run(queue, returned));
     inputs
@@ -172,12 +177,37 @@ impl Sync {
                     None => return,
                 },
                 Some(outcome) = returned.recv() => self.outcome(outcome).await,
-                _ = tick.tick() => self.handle(Input::Tick).await,
+                _ = tick.tick() => self.tick().await,
             }
-            let behind = !self.scheduler.is_synced();
+            let behind = self.is_behind();
             self.syncing
                 .send_if_modified(|syncing| std::mem::replace(syncing, behind) != behind);
         }
+    }
+
+    /// Deadlines, and a look at the chain: headers may have come or died without a move of the tip.
+    async fn tick(&mut self) {
+        self.handle(self.chain()).await;
+        self.handle(Input::Tick).await;
+        let view = self.ledger.view();
+        // A branch may have more work without being higher; the scheduler knows heights only.
+        if view.tip != view.best_header && view.header_height <= view.height {
+            let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
+            if let Ok(missing) = self.ledger.missing_bodies(max).await {
+                self.handle(Input::Need(missing)).await;
+            }
+        }
+    }
+
+    /// Whether this node should be called behind. What peers claim counts until it was level with
+    /// them once; after that only headers that were shown, or a claim would stop every miner.
+    fn is_behind(&mut self) -> bool {
+        let view = self.ledger.view();
+        let claimed = !self.scheduler.is_synced();
+        if !claimed && !self.network.peers().is_empty() {
+            self.caught_up = true;
+        }
+        view.header_height > view.height + SYNCED_BLOCKS || (claimed && !self.caught_up)
     }
 
     async fn take(&mut self, input: SyncInput) {
@@ -247,7 +277,7 @@ impl Sync {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
-            self.scheduler.handle(now_ms(), input, &mut effects);
+            self.scheduler.handle(monotonic_ms(), input, &mut effects);
             for effect in effects {
                 inputs.extend(self.run_effect(effect).await);
             }
@@ -338,7 +368,7 @@ impl Sync {
     }
 
     fn show(&mut self, progress: Progress) {
-        let now = now_ms();
+        let now = monotonic_ms();
         if progress.remaining() == 0 || now.saturating_sub(self.told_ms) < PROGRESS_EVERY_MS {
             return;
         }

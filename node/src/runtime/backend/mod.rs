@@ -30,7 +30,7 @@ use cairn_network::{Direction, NetworkHandle};
 use cairn_protocol::address;
 use cairn_protocol::codec::{self, DecodeError};
 use cairn_protocol::hash::{KeyHash, TxId};
-use cairn_protocol::limits::TRANSACTION_BYTES_MAX;
+use cairn_protocol::limits::{TRANSACTION_BYTES_MAX, TX_BATCH_BYTES_MAX};
 use cairn_protocol::lock::Lock;
 use cairn_protocol::rules::Violation;
 use cairn_protocol::spec::ChainParams;
@@ -41,6 +41,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+
+/// Bytes of a gossip batch that are not the transaction.
+const BATCH_OVERHEAD_BYTES: usize = 64;
 
 /// Blocks whose fees `/v1/fees` lists.
 const FEE_BLOCKS_SHOWN: usize = 24;
@@ -239,6 +242,11 @@ impl Backend for NodeBackend {
     fn submit_transaction(&self, bytes: &[u8]) -> Result<Hash32, SubmitError> {
         let transaction: Transaction =
             codec::decode(bytes, TRANSACTION_BYTES_MAX).map_err(decode_error)?;
+        if bytes.len() + BATCH_OVERHEAD_BYTES > TX_BATCH_BYTES_MAX {
+            let (len, max) = (bytes.len(), TX_BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES);
+            let text = format!("transaction of {len} bytes exceeds the {max} that peers relay");
+            return Err(SubmitError::Refused(text));
+        }
         self.submit(transaction).map(|txid| Hash32(txid.0))
     }
 

@@ -53,8 +53,14 @@ pub(super) fn generate(backend: &NodeBackend, blocks: u32, reward: Lock) -> Answ
         let block = template.solved(solution.extra_nonce(), solution.nonce());
         let id = block.id();
         // Another block may have come first: then this one is stale and the next try follows it.
-        if let Ok(true) = submit(backend, block)? {
-            ids.push(Hash32(id.0));
+        match submit(backend, block)? {
+            Ok(true) => ids.push(Hash32(id.0)),
+            Ok(false) => {}
+            Err(why) => {
+                return Err(BackendError::Busy(format!(
+                    "block {id} was not taken: {why}"
+                )));
+            }
         }
     }
     Ok(ids)
@@ -88,7 +94,11 @@ pub(super) fn submit_block(backend: &NodeBackend, bytes: &[u8]) -> Answer<Result
         Err(error) => return Ok(Err(error.to_string())),
     };
     let id: BlockId = block.id();
-    Ok(submit(backend, block)?.map(|_| Hash32(id.0)))
+    Ok(match submit(backend, block)? {
+        Ok(true) => Ok(Hash32(id.0)),
+        Ok(false) => Err("not on the best chain".to_owned()),
+        Err(why) => Err(why),
+    })
 }
 
 /// The template as JSON: all that a script needs to solve it and to send it back.

@@ -37,6 +37,9 @@ const SIGNATURE_CACHE_ENTRIES: usize = 100_000;
 /// Upkeep between commands: held blocks, expiry, flush.
 const TICK: Duration = Duration::from_secs(1);
 
+/// Moves of the tip after which readers see them, in a long run of moves.
+const PUBLISH_EVERY: u64 = 64;
+
 /// Seconds between two dumps of the mempool.
 const DUMP_INTERVAL_S: u64 = 600;
 
@@ -290,37 +293,71 @@ impl Worker {
 
     /// Moves the tip to the best branch, then mempool, view and listeners after it.
     fn settle(&mut self) -> Result<(), Fault> {
-        let mut events = Vec::new();
-        let started = Instant::now();
-        self.chain.advance(&mut self.signatures, &mut events)?;
-        let connected = events
-            .iter()
-            .filter(|e| matches!(e, ChainEvent::Connected(_)))
-            .count();
-        for _ in 0..connected {
-            let seconds = started.elapsed().as_secs_f64() / connected as f64;
-            self.metrics.block_connect_seconds.observe(seconds);
+        let (mut depth, mut moves) = (0, 0u64);
+        loop {
+            let (started, mut events) = (Instant::now(), Vec::new());
+            if !self.chain.step(&mut self.signatures, &mut events)? {
+                break;
+            }
+            for event in events {
+                match &event {
+                    ChainEvent::Connected(_) => {
+                        let seconds = started.elapsed().as_secs_f64();
+                        self.metrics.block_connect_seconds.observe(seconds);
+                    }
+                    ChainEvent::Disconnected(_) => depth += 1,
+                    _ => {}
+                }
+                let moved = matches!(
+                    event,
+                    ChainEvent::Connected(_) | ChainEvent::Disconnected(_)
+                );
+                moves += u64::from(moved);
+                self.follow(event)?;
+            }
+            if moves % PUBLISH_EVERY == PUBLISH_EVERY - 1 {
+                self.publish();
+            }
         }
-        let mut moved = false;
-        for event in events {
-            moved |= matches!(event, ChainEvent::TipChanged(_));
-            self.follow(event)?;
+        if moves > 0 {
+            self.came_to_rest(depth)?;
         }
-        let view = view_of(&self.chain);
-        self.metrics
-            .chain_height
-            .set(i64::try_from(view.height).unwrap_or(i64::MAX));
-        let finalized = i64::try_from(view.finalized_height).unwrap_or(i64::MAX);
-        self.metrics.chain_finalized_height.set(finalized);
-        let remaining = view.header_height.saturating_sub(view.height);
-        self.metrics
-            .sync_blocks_remaining
-            .set(i64::try_from(remaining).unwrap_or(i64::MAX));
-        self.published.view.store(Arc::new(view));
-        if moved {
+        self.publish();
+        if moves > 0 {
             self.emit(LedgerEvent::TipChanged);
         }
         Ok(())
+    }
+
+    /// Brings the mempool to the new tip.
+    fn came_to_rest(&mut self, depth: u64) -> Result<(), Fault> {
+        let height = self.chain.tip().height;
+        if depth > 0 {
+            self.metrics.chain_reorgs.inc();
+            self.metrics.chain_reorg_depth.observe(depth as f64);
+            tracing::info!(depth, height, "reorganisation");
+        }
+        let median = self.chain.median_time_past();
+        let context = spend_context(&self.params, height, median);
+        let report = {
+            let mut pool = self.published.mempool.write();
+            pool.tip_changed(now_s(), self.chain.store(), &context)?
+        };
+        self.log_removed(&report.removed);
+        Ok(())
+    }
+
+    /// Publishes tip and best header, and their metrics.
+    fn publish(&self) {
+        let view = view_of(&self.chain);
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.chain_height.set(gauge(view.height));
+        self.metrics
+            .chain_finalized_height
+            .set(gauge(view.finalized_height));
+        let remaining = view.header_height.saturating_sub(view.height);
+        self.metrics.sync_blocks_remaining.set(gauge(remaining));
+        self.published.view.store(Arc::new(view));
     }
 
     fn follow(&mut self, event: ChainEvent) -> Result<(), Fault> {
@@ -355,24 +392,8 @@ impl Worker {
                 let source = invalid.source.unwrap_or(Source::LOCAL).0;
                 self.emit(LedgerEvent::InvalidBlock { source });
             }
-            ChainEvent::TipChanged(change) => {
-                if change.depth > 0 {
-                    self.metrics.chain_reorgs.inc();
-                    self.metrics.chain_reorg_depth.observe(change.depth as f64);
-                    tracing::info!(
-                        depth = change.depth,
-                        height = change.height,
-                        "reorganisation"
-                    );
-                }
-                let median = self.chain.median_time_past();
-                let context = spend_context(&self.params, change.height, median);
-                let report = {
-                    let mut pool = self.published.mempool.write();
-                    pool.tip_changed(now_s(), self.chain.store(), &context)?
-                };
-                self.log_removed(&report.removed);
-            }
+            // `step` names single moves; `settle` knows when they have come to rest.
+            ChainEvent::TipChanged(_) => {}
         }
         Ok(())
     }

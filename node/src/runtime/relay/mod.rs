@@ -25,6 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+/// Blocks this deep below our tip are not relayed.
+const SIDE_DEPTH_MAX: u64 = 6;
+
 /// How often the time of waiting things is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -164,9 +167,11 @@ impl Relay {
             });
             return self.network.verdict(token, Verdict::Ignore);
         }
-        let Ok((outcome, _)) = self.ledger.headers(vec![compact.record()]).await else {
+        let Ok((outcome, place)) = self.ledger.headers(vec![compact.record()]).await else {
             return;
         };
+        let deep =
+            place.is_some_and(|place| place.height + SIDE_DEPTH_MAX < self.ledger.view().height);
         let verdict = match &outcome.violation {
             Some(Violation::UnknownParent { .. }) => {
                 // The sender's status names its tip: the headers between come by sync.
@@ -177,8 +182,11 @@ impl Relay {
                 self.recent.lock().remove(&id);
                 Verdict::Ignore
             }
+            // Whoever forwarded it may not have judged the ancestor's body yet.
+            Some(Violation::InvalidAncestor { .. }) => Verdict::Ignore,
             Some(_) => Verdict::Reject,
-            None if outcome.refusal.is_some() => Verdict::Ignore,
+            // Old branches cost their sender little: they come by sync if they ever win.
+            None if deep || outcome.refusal.is_some() => Verdict::Ignore,
             None => Verdict::Accept,
         };
         self.network.verdict(token, verdict);

@@ -4,7 +4,7 @@
 //! by its timing.
 
 use super::Relay;
-use crate::runtime::clock::now_ms;
+use crate::runtime::clock::monotonic_ms;
 use cairn_network::relay::Batches;
 use cairn_network::{PublishError, Topic};
 use cairn_protocol::codec;
@@ -39,7 +39,7 @@ impl Relay {
     /// Publishes the batches whose moment has come.
     pub(super) async fn publish_due(&self) {
         loop {
-            let batch = self.outgoing.lock().batches.take(now_ms());
+            let batch = self.outgoing.lock().batches.take(monotonic_ms());
             let Some(batch) = batch.filter(|batch| !batch.is_empty()) else {
                 return;
             };
@@ -67,7 +67,7 @@ impl Relay {
 fn push(batches: &mut Batches<Transaction>, transaction: Transaction) -> bool {
     let bytes = codec::encode(&transaction).len();
     batches.push(
-        now_ms(),
+        monotonic_ms(),
         transaction,
         bytes,
         rand::random_range(1..=DELAY_MS_MAX),

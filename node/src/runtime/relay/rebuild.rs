@@ -5,16 +5,17 @@
 //! Rules: `spec/08-sync.md#compact-blocks`.
 
 use super::Relay;
-use crate::runtime::clock::now_ms;
-use cairn_consensus::chain::BlockOutcome;
+use crate::runtime::clock::monotonic_ms;
+use cairn_consensus::chain::{BlockOutcome, Source};
 use cairn_network::relay::{CompactRelay, RelayEffect, RelayInput, RelayRequest};
-use cairn_network::{Offence, PeerId};
+use cairn_network::{Offence, PeerId, RequestError};
 use cairn_protocol::block::Block;
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::limits::COMPACT_INDEXES_MAX;
 use cairn_protocol::transaction::Transaction;
 use cairn_protocol::wire::{
-    CompactBlock, Reconstruction, ShortId, SyncRequest, SyncResponse, short_id, short_id_key,
+    CompactBlock, ErrorCode, Reconstruction, ShortId, SyncRequest, SyncResponse, short_id,
+    short_id_key,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,10 @@ use std::time::Duration;
 
 /// Time for missing transactions; another announcer is asked before it is over.
 const TRANSACTIONS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Waits between questions to a peer that has nothing yet: doubled, so some two seconds together.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LAST_WAIT: Duration = Duration::from_millis(1_000);
 
 /// Time for a whole block.
 const BLOCK_DEADLINE: Duration = Duration::from_secs(15);
@@ -83,7 +88,7 @@ impl Relay {
         self.rebuilds
             .lock()
             .machine
-            .handle(now_ms(), input, &mut effects);
+            .handle(monotonic_ms(), input, &mut effects);
         for effect in effects {
             match effect {
                 RelayEffect::AskTransactions {
@@ -120,8 +125,7 @@ impl Relay {
     ) {
         let question = SyncRequest::BlockTransactions { block, indexes };
         match self
-            .network
-            .request(peer, question, TRANSACTIONS_DEADLINE)
+            .ask_patiently(peer, question, TRANSACTIONS_DEADLINE)
             .await
         {
             Ok(SyncResponse::Transactions(transactions)) => {
@@ -147,9 +151,32 @@ impl Relay {
         }
     }
 
+    /// Asks again while the peer has nothing yet: it forwards a block before it has the body.
+    async fn ask_patiently(
+        &self,
+        peer: PeerId,
+        question: SyncRequest,
+        deadline: Duration,
+    ) -> Result<SyncResponse, RequestError> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let answer = self.network.request(peer, question.clone(), deadline).await;
+            let has_none = match &answer {
+                Ok(SyncResponse::Error(ErrorCode::Unavailable)) => true,
+                Ok(SyncResponse::Blocks(blocks)) => blocks.is_empty(),
+                _ => false,
+            };
+            if !has_none || wait > LAST_WAIT {
+                return answer;
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+
     async fn ask_block(self: Arc<Self>, peer: PeerId, request: RelayRequest, id: BlockId) {
         let question = SyncRequest::BlocksById(vec![id]);
-        match self.network.request(peer, question, BLOCK_DEADLINE).await {
+        match self.ask_patiently(peer, question, BLOCK_DEADLINE).await {
             Ok(SyncResponse::Blocks(mut blocks)) => match blocks.pop() {
                 Some(block) if block.id() == id => {
                     self.drive(RelayInput::Answered(request));
@@ -171,8 +198,7 @@ impl Relay {
 
     /// Hands a block to the ledger. One that was put together and does not fit is fetched whole.
     async fn take(self: &Arc<Self>, from: PeerId, id: BlockId, block: Block, rebuilt: bool) {
-        let source = self.peers.source(from);
-        let Ok(reply) = self.ledger.block(block, source).await else {
+        let Ok(reply) = self.ledger.block(block, Source::LOCAL).await else {
             return;
         };
         if let BlockOutcome::Invalid(violation) = &reply.outcome {
@@ -188,8 +214,10 @@ impl Relay {
                 }
                 return self.drive(RelayInput::Collision(id));
             }
-            if !violation.is_temporary() {
-                tracing::warn!(peer = %from, %id, %violation, "invalid block");
+            tracing::warn!(peer = %from, %id, %violation, "invalid block");
+            // Blocks are forwarded by their headers: only who answered with another body is at
+            // fault, not who passed on what a miner made wrong.
+            if !rebuilt && violation.is_mutation() {
                 self.network.report(from, Offence::InvalidBlock);
             }
         }
