@@ -26,8 +26,6 @@ pub struct Batch<P> {
 /// All needed blocks.
 #[derive(Clone, Debug)]
 pub struct Bodies<P> {
-    /// Nothing up to this height is needed any more, whatever a list made earlier says.
-    connected: Height,
     queued: BTreeSet<(Height, BlockId)>,
     batches: BTreeMap<RequestId, Batch<P>>,
     /// Arrived, not connected: who brought it, and when.
@@ -35,16 +33,16 @@ pub struct Bodies<P> {
 }
 
 impl<P: Ord + Copy> Bodies<P> {
-    pub fn new(connected: Height) -> Self {
+    pub fn new() -> Self {
         Self {
-            connected,
             queued: BTreeSet::new(),
             batches: BTreeMap::new(),
             arrived: BTreeMap::new(),
         }
     }
 
-    /// Replaces what is needed. What is under way stays under way, and what has just arrived is
+    /// Replaces what is needed, at any height: a branch that wins may leave ours far below the
+    /// connected tip. What is under way stays under way, and what has just arrived is
     /// in the node's hands.
     pub fn need(&mut self, now_ms: u64, blocks: Vec<(Height, BlockId)>) {
         let under_way: BTreeSet<_> = self
@@ -58,14 +56,12 @@ impl<P: Ord + Copy> Bodies<P> {
         });
         self.queued = needed
             .into_iter()
-            .filter(|block| block.0 > self.connected)
             .filter(|block| !under_way.contains(block) && !self.arrived.contains_key(block))
             .collect();
     }
 
     /// Blocks up to `height` are connected.
     pub fn connected(&mut self, height: Height) {
-        self.connected = height;
         self.queued.retain(|(at, _)| *at > height);
         self.arrived.retain(|(at, _), _| *at > height);
     }
@@ -110,11 +106,7 @@ impl<P: Ord + Copy> Bodies<P> {
     /// The request ended; what it did not bring is queued again.
     pub fn finished(&mut self, request: RequestId) -> Option<Batch<P>> {
         let batch = self.batches.remove(&request)?;
-        let still_needed = batch
-            .blocks
-            .iter()
-            .filter(|(height, _)| *height > self.connected);
-        self.queued.extend(still_needed.copied());
+        self.queued.extend(batch.blocks.iter().copied());
         Some(batch)
     }
 

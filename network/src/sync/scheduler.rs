@@ -44,7 +44,7 @@ impl<P: Ord + Copy> Scheduler<P> {
             work_min,
             peers: SyncPeers::new(),
             headers: None,
-            bodies: Bodies::new(connected),
+            bodies: Bodies::new(),
             connected,
             best_header,
             next_request: 0,

@@ -277,7 +277,9 @@ impl Sync {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
+            tracing::trace!(?input, "sync");
             self.scheduler.handle(monotonic_ms(), input, &mut effects);
+            tracing::trace!(?effects, "sync");
             for effect in effects {
                 inputs.extend(self.run_effect(effect).await);
             }
