@@ -136,7 +136,14 @@ impl SnapshotView {
         let network = self.params.network();
         let Some(index) = place.index.checked_sub(1) else {
             let place = self.place(&block, &id, None);
-            return Ok(Some(convert::coinbase(network, &block.coinbase, place)));
+            let mut detail = convert::coinbase(network, &block.coinbase, place);
+            if block.extension.height == 0 {
+                // Funded accounts are spent by the name of genesis' coinbase.
+                let funded = self.params.genesis_coins().iter();
+                let outputs: Vec<_> = funded.map(|(_, coin)| coin.output.clone()).collect();
+                detail.outputs = convert::outputs(network, &outputs);
+            }
+            return Ok(Some(detail));
         };
         let Some(tx) = block.transactions.get(index as usize) else {
             return Ok(None);
