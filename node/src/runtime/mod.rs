@@ -308,8 +308,23 @@ fn start_network(
     network.peers_file = Some(directory.join("peers.redb"));
     network.mdns = config.mdns;
     network.kad_server = params.is_devnet() || config.bootnodes.is_empty();
-    network.private_addresses = params.is_devnet();
+    network.private_addresses = params.is_devnet() || is_private_network(config);
     Ok(cairn_network::start(network)?)
+}
+
+/// Whether the operator's own words say that this network is not the public one: a bootnode, or
+/// without any the listeners, on addresses that the internet does not route.
+fn is_private_network(config: &NodeConfig) -> bool {
+    match config.bootnodes.as_slice() {
+        [] => !config.p2p.is_empty() && config.p2p.iter().all(|address| is_unrouted(address)),
+        bootnodes => bootnodes.iter().any(|address| is_unrouted(address)),
+    }
+}
+
+/// Whether a multiaddress begins with an IP address that is not of the public internet.
+fn is_unrouted(address: &str) -> bool {
+    let ip = address.split('/').nth(2).and_then(|ip| ip.parse().ok());
+    ip.is_some_and(|ip| !cairn_network::peers::groups::is_global(ip))
 }
 
 fn multiaddrs(flag: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, NodeError> {
@@ -373,6 +388,29 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_unrouted;
+
+    #[test]
+    fn addresses_that_the_internet_does_not_route() {
+        for private in [
+            "/ip4/127.0.0.1/tcp/1",
+            "/ip4/10.1.2.3/tcp/1",
+            "/ip6/fd00::1/tcp/1",
+        ] {
+            assert!(is_unrouted(private), "{private}");
+        }
+        for public in [
+            "/ip4/8.8.8.8/tcp/1",
+            "/dns/example.org/tcp/1",
+            "/ip6/2600::1/tcp/1",
+        ] {
+            assert!(!is_unrouted(public), "{public}");
         }
     }
 }
