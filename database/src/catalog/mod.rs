@@ -1,0 +1,1 @@
+//! Tables, columns, indexes and constraints as versioned rows of the store itself.

@@ -1,0 +1,1 @@
+//! The one canonical encoding of what a log carries.

@@ -1,0 +1,1 @@
+//! Bytes of keys that sort as their values do.

@@ -1,0 +1,1 @@
+//! Row, table and advisory locks in memory, and the graph of who waits for whom.

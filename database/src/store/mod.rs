@@ -1,0 +1,1 @@
+//! Rows and indexes on redb.

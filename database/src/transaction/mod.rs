@@ -1,0 +1,1 @@
+//! Write sets, snapshots, validation and commit.

@@ -1,0 +1,1 @@
+//! RFC 6962 trees over entries and over the rows of one entry.

@@ -1,0 +1,1 @@
+//! Versions of rows: what a read at a timestamp sees.
