@@ -32,12 +32,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cairn-fixtures",
         ],
     ),
+    (
+        "cairn-bft",
+        &["cairn-protocol", "cairn-consensus", "cairn-sim"],
+    ),
     ("cairn-fixtures", &["cairn-protocol"]),
     ("cairn-house", &[]),
 ];
 
 /// Members that only tests use.
-const TEST_ONLY: &[&str] = &["cairn-fixtures", "cairn-sim", "cairn-house"];
+const TEST_ONLY: &[&str] = &["cairn-fixtures", "cairn-sim", "cairn-bft", "cairn-house"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
