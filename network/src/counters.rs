@@ -48,6 +48,8 @@ causes! {
         Response => "response",
         /// A send queue of gossipsub towards a slow peer.
         SlowPeer => "slow_peer",
+        /// A frame of a link whose peer reads too slowly.
+        LinkOut => "link_out",
         /// Gossip of a peer that has not finished its status handshake.
         GossipEarly => "gossip_early",
         /// Requests of a peer that has not finished its status handshake.
@@ -130,6 +132,12 @@ causes! {
         AnswerBytes => "answer_bytes",
         /// Requests answered at the same time.
         Concurrent => "concurrent",
+        /// Inbound links of all peers.
+        Links => "links",
+        /// Links of peers whose greeting did not let them in.
+        LinkStranger => "link_stranger",
+        /// Frames on a link; the peer waits.
+        LinkFrames => "link_frames",
     }
 }
 

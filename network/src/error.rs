@@ -25,6 +25,9 @@ pub enum NetworkError {
     /// gossipsub refuses its configuration.
     #[error("gossip configuration: {0}")]
     Gossip(String),
+    /// Links of this protocol are accepted by another part of the node.
+    #[error("links of {0} are accepted already")]
+    LinksTaken(String),
     /// mDNS cannot open its sockets.
     #[error("mdns: {0}")]
     Mdns(#[source] std::io::Error),

@@ -21,6 +21,7 @@ pub mod frame;
 pub mod handle;
 pub mod identity;
 pub mod limits;
+pub mod links;
 pub mod names;
 pub mod peers;
 pub mod quota;

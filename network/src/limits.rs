@@ -43,6 +43,20 @@ pub const NEGOTIATING_STREAMS_MAX: usize = 32;
 /// Largest Kademlia message: 20 closest peers with 8 addresses each need less than 16 KiB.
 pub const KAD_PACKET_BYTES_MAX: usize = 16 * 1024;
 
+/// A frame on a link: a compact block with its round and signature, or part of a body whose
+/// largest transaction has 400 kB.
+pub const LINK_FRAME_BYTES_MAX: usize = 1024 * 1024;
+/// The first frame of a link: a validator's key and signature need some 100 bytes.
+pub const LINK_GREETING_BYTES_MAX: usize = 1_024;
+/// Frames waiting for one peer: a round of 512 validators is two of them, a body of 4 MB four.
+pub const LINK_QUEUE_MAX: usize = 256;
+/// Frames of all peers waiting for the node; each reader holds one more.
+pub const LINK_EVENTS_MAX: usize = 256;
+/// Inbound links: no more than a node has peers.
+pub const LINKS_INBOUND_MAX: usize = 64;
+/// Frames of one link: ten times what a decision every 2 ms needs from one validator.
+pub const LINK_QUOTA: Quota = Quota::new(20_000, 1_000);
+
 /// Bounds that tests reach one by one and operators may tune.
 #[derive(Clone, Debug)]
 pub struct Limits {

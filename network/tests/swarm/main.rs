@@ -5,5 +5,6 @@ mod exchange;
 mod floods;
 mod frames;
 mod handshake;
+mod links;
 mod memory_of_peers;
 mod quotas;
