@@ -122,6 +122,14 @@ pub enum StorageError {
         /// Permission bits expected.
         wanted: u32,
     },
+    /// A safety file cannot be used: who votes without it might contradict itself.
+    #[error("safety file {}: {reason}", path.display())]
+    SafetyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The caller asked for a change that does not fit the present state.
     #[error("{0}")]
     Misuse(String),

@@ -19,6 +19,7 @@ pub mod directory;
 pub mod disk;
 pub mod error;
 pub mod kv_file;
+pub mod safety;
 pub mod segment;
 pub mod table;
 
