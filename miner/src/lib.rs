@@ -11,6 +11,8 @@
 //! resulting [`Mining`] each new [`Template`]. Invariants: every kernel and every thread count
 //! gives the same answer, the lowest hit; every hit was recomputed by the plain crates; a solution
 //! of an old template is never delivered. No network, no storage.
+//!
+//! [`stratum`] is for miners of others: the pure part of Stratum and getwork.
 
 pub mod bench;
 mod cancel;
@@ -23,6 +25,7 @@ mod mining;
 mod pace;
 mod pause;
 mod priority;
+pub mod stratum;
 mod template;
 
 pub use cancel::Cancel;
