@@ -201,7 +201,7 @@ impl Task {
             Command::SetStatus(status) => self.set_status(*status),
             Command::Dial(address) => self.dial_address(address),
             Command::Disconnect(peer) => {
-                self.part(peer, super::connections::Parting::ordered());
+                self.part(peer, super::parting::Parting::ordered());
             }
             Command::Shutdown(_) => unreachable!("the loop takes it"),
         }
@@ -411,7 +411,7 @@ impl Task {
     async fn part_from_all(&mut self) {
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for peer in ids {
-            self.part(peer, super::connections::Parting::shutdown());
+            self.part(peer, super::parting::Parting::shutdown());
         }
         let deadline = tokio::time::sleep(SHUTDOWN);
         tokio::pin!(deadline);

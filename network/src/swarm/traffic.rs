@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 
 use super::{
     codec::{Answer, Incoming},
-    connections::frame_error,
     peer::{Buckets, EarlyMessage, EarlyRequest, Stage},
+    sanctions::frame_error,
     task::{Asked, Task},
 };
 use crate::{
