@@ -13,6 +13,7 @@
 pub mod catalog;
 pub mod entry;
 pub mod key;
+pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod row;
