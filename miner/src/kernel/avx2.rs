@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm256_xor_si256,
 };
 
-use super::lanes::{Lanes, scan_vectors};
+use super::lanes::{Lanes, scan_vectors, vector_scan};
 use super::{Candidate, Work, blake3, sha256d};
 
 /// Proof that the processor has AVX2.
@@ -129,32 +129,5 @@ fn in_order(mut words: __m256i) -> __m256i {
     words
 }
 
-/// Reports candidates of double SHA-256.
-pub(super) fn scan_sha256d(work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let cpu = Cpu::detect().expect("the kernel is looked up only where it is available");
-    // SAFETY: `cpu` proves that AVX2 is there.
-    unsafe { sha256d_vectors(cpu, work, start, count, candidate) }
-}
-
-#[target_feature(enable = "avx2")]
-fn sha256d_vectors(cpu: Cpu, work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let (prepared, top) = (work.sha256d(), Words::splat(cpu, work.top));
-    scan_vectors(cpu, start, count, candidate, |nonces: Words| {
-        sha256d::top_word(cpu, prepared, nonces).at_most(top)
-    })
-}
-
-/// Reports candidates of BLAKE3.
-pub(super) fn scan_blake3(work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let cpu = Cpu::detect().expect("the kernel is looked up only where it is available");
-    // SAFETY: `cpu` proves that AVX2 is there.
-    unsafe { blake3_vectors(cpu, work, start, count, candidate) }
-}
-
-#[target_feature(enable = "avx2")]
-fn blake3_vectors(cpu: Cpu, work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let (prepared, top) = (work.blake3(), Words::splat(cpu, work.top));
-    scan_vectors(cpu, start, count, candidate, |nonces: Words| {
-        blake3::top_word(cpu, prepared, nonces).at_most(top)
-    })
-}
+vector_scan!(scan_sha256d, sha256d, Words, "avx2");
+vector_scan!(scan_blake3, blake3, Words, "avx2");

@@ -1,4 +1,5 @@
-//! Sixteen lanes: AVX-512F for the arithmetic, AVX-512BW to swap bytes.
+//! Sixteen lanes: AVX-512F for the arithmetic, AVX-512BW to swap bytes. The scans run two vectors
+//! side by side.
 
 use std::arch::asm;
 use std::arch::x86_64::{
@@ -7,7 +8,7 @@ use std::arch::x86_64::{
     _mm512_ternarylogic_epi32, _mm512_xor_si512,
 };
 
-use super::lanes::{Lanes, scan_vectors};
+use super::lanes::{Lanes, Pair, scan_vectors, vector_scan};
 use super::{Candidate, Work, blake3, sha256d};
 use crate::hash_rate::thread_cpu_time;
 
@@ -149,32 +150,5 @@ fn add_independently(cpu: Cpu) -> u32 {
     ROUNDS * CHAINS
 }
 
-/// Reports candidates of double SHA-256.
-pub(super) fn scan_sha256d(work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let cpu = Cpu::detect().expect("the kernel is looked up only where it is available");
-    // SAFETY: `cpu` proves that the features are there.
-    unsafe { sha256d_vectors(cpu, work, start, count, candidate) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-fn sha256d_vectors(cpu: Cpu, work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let (prepared, top) = (work.sha256d(), Words::splat(cpu, work.top));
-    scan_vectors(cpu, start, count, candidate, |nonces: Words| {
-        sha256d::top_word(cpu, prepared, nonces).at_most(top)
-    })
-}
-
-/// Reports candidates of BLAKE3.
-pub(super) fn scan_blake3(work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let cpu = Cpu::detect().expect("the kernel is looked up only where it is available");
-    // SAFETY: `cpu` proves that the features are there.
-    unsafe { blake3_vectors(cpu, work, start, count, candidate) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw")]
-fn blake3_vectors(cpu: Cpu, work: &Work, start: u32, count: u32, candidate: Candidate<'_>) {
-    let (prepared, top) = (work.blake3(), Words::splat(cpu, work.top));
-    scan_vectors(cpu, start, count, candidate, |nonces: Words| {
-        blake3::top_word(cpu, prepared, nonces).at_most(top)
-    })
-}
+vector_scan!(scan_sha256d, sha256d, Pair<Words>, "avx512f,avx512bw");
+vector_scan!(scan_blake3, blake3, Pair<Words>, "avx512f,avx512bw");

@@ -2,8 +2,8 @@
 //!
 //! A header is one chunk of two blocks. The first block's chaining value and what the second block's
 //! first round computes without the nonce are the same for all nonces. Twelve of the second block's
-//! sixteen words are zero and are never added. Of the output only word 7 is computed; the compiler
-//! drops what it does not need of the last round.
+//! sixteen words are zero and are never added. Of the output only word 7 is computed, and of the
+//! last round only what that needs.
 //! Names and numbers are those of the BLAKE3 paper, 2.2.
 
 use super::lanes::{Lanes, scan_vectors};
@@ -142,16 +142,20 @@ impl<V: Lanes> State<V> {
         v[b] = v[b].xor(v[c]).rotate::<ROTATE_B>();
     }
 
-    /// Four times [`Self::mix`], side by side.
+    /// Four times [`Self::mix`], side by side. A single vector needs that order kept.
     #[inline(always)]
     fn mix_four<const ROTATE_D: i32, const ROTATE_B: i32, const FIRST: usize>(&mut self) {
+        let in_order = |words: V| match V::VECTORS {
+            1 => words.in_order(),
+            _ => words,
+        };
         let v = &mut self.v;
         for [a, _, _, d] in GROUPS.into_iter().skip(FIRST).take(4) {
-            v[d] = v[d].xor(v[a]).rotate::<ROTATE_D>().in_order();
+            v[d] = in_order(v[d].xor(v[a]).rotate::<ROTATE_D>());
         }
         for [_, b, c, d] in GROUPS.into_iter().skip(FIRST).take(4) {
             v[c] = v[c].add(v[d]);
-            v[b] = v[b].xor(v[c]).rotate::<ROTATE_B>().in_order();
+            v[b] = in_order(v[b].xor(v[c]).rotate::<ROTATE_B>());
         }
     }
 
@@ -187,6 +191,21 @@ impl<V: Lanes> State<V> {
         self.four::<ROUND, 0>();
         self.four::<ROUND, 4>();
     }
+
+    /// The output's word 7, from what it needs of round 6's diagonals: of diagonal 0 up to its last
+    /// `d`, all of diagonal 2.
+    #[inline(always)]
+    fn last_diagonals(&mut self) -> V {
+        let ([a, .., d], [_, b, ..]) = (GROUPS[4], GROUPS[6]);
+        for i in [4, 6] {
+            self.sum(GROUPS[i], SCHEDULE[6][2 * i]);
+            self.mix::<16, 12>(GROUPS[i]);
+            self.sum(GROUPS[i], SCHEDULE[6][2 * i + 1]);
+        }
+        self.v[d] = self.v[d].xor(self.v[a]).rotate::<8>();
+        self.mix::<8, 7>(GROUPS[6]);
+        self.v[b].xor(self.v[d])
+    }
 }
 
 /// The most significant word of the digests of these nonces, as a number.
@@ -221,8 +240,8 @@ pub(super) fn top_word<V: Lanes>(cpu: V::Cpu, prepared: &Prepared, nonces: V) ->
     state.round::<3>();
     state.round::<4>();
     state.round::<5>();
-    state.round::<6>();
-    state.v[7].xor(state.v[15])
+    state.four::<6, 0>();
+    state.last_diagonals()
 }
 
 /// Reports candidates of BLAKE3, one nonce at a time.

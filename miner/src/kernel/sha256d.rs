@@ -200,7 +200,7 @@ pub(super) struct Prepared {
     pub(super) after_a: u32,
     pub(super) after_e: u32,
     /// The fixed words of the schedule and the fixed summands of the others.
-    fixed: [u32; 64],
+    pub(super) fixed: [u32; 64],
     /// What each round adds beside `h` and a varying word.
     constants: [u32; 64],
 }
@@ -313,8 +313,8 @@ impl<V: Lanes> State<V> {
         );
         let sigma = a.rotate::<2>().xor3(a.rotate::<13>(), a.rotate::<22>());
         let (majority, a_xor_b) = a.majority(b, c, self.b_xor_c);
-        self.variables[at(3)] = self.variables[at(3)].add(t).in_order();
-        self.variables[at(7)] = sigma.add(majority).add(t);
+        self.variables[at(3)] = self.variables[at(3)].add(t);
+        self.variables[at(7)] = sigma.add(majority).add(t).in_order();
         self.b_xor_c = a_xor_b;
     }
 
@@ -365,7 +365,7 @@ impl<V: Lanes> Schedule<'_, V> {
             };
         }
         if let Some(sum) = sum {
-            self.words[I % 16] = sum.in_order();
+            self.words[I % 16] = sum;
         }
     }
 
