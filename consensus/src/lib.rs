@@ -8,5 +8,6 @@ pub mod fees;
 pub mod limits;
 pub mod mempool;
 pub mod nakamoto;
+pub mod pbft;
 pub mod template;
 pub mod time;

@@ -44,3 +44,15 @@ pub const SENDERS_MAX: usize = 2 * BODIES_AHEAD_MAX as usize;
 
 /// Invalid blocks that stay remembered when side branches are forgotten.
 pub const INVALID_IDS_MAX: usize = 1_000;
+
+/// Rounds of each kind of vote that the PBFT core keeps of one validator: an honest one is in one
+/// round at a time, and its last rounds are enough to decide late and to see a contradiction. 512
+/// validators fill 1.2 MB.
+pub const ROUNDS_KEPT_PER_VALIDATOR: usize = 4;
+
+/// The longest timeout of a round, in milliseconds. (A doubling without a cap has reached 4,096 s
+/// elsewhere.)
+pub const ROUND_TIMEOUT_MAX_MS: u64 = 30_000;
+
+/// The shortest, in milliseconds: below it a pause of the scheduler looks like a dead leader.
+pub const ROUND_TIMEOUT_MIN_MS: u64 = 20;

@@ -90,6 +90,16 @@ domains! {
     RULESET = "cairn v1 ruleset";
     /// Randomisers of the signature batch.
     BATCH = "cairn v1 signature batch";
+    /// What a validator signs.
+    VOTE = "cairn v1 vote";
+    /// A NEW-VIEW with its justification.
+    NEW_VIEW = "cairn v1 new view";
+    /// A validator set.
+    VALIDATOR_SET = "cairn v1 validator set";
+    /// What a validator signs to open a stream.
+    GREETING = "cairn v1 greeting";
+    /// The draw of a round's leader.
+    LEADER = "cairn v1 leader";
     /// Private key of a devnet validator.
     DEVNET_VALIDATOR = "cairn v1 devnet validator";
 }

@@ -6,6 +6,7 @@
 //! names its section.
 
 pub mod address;
+pub mod bft;
 pub mod block;
 pub mod codec;
 pub mod coinbase;

@@ -57,6 +57,19 @@ pub const THRESHOLD_KEYS_MAX: usize = 16;
 /// Validators in a set: a certificate of them fits `SEAL_BYTES_MAX`.
 pub const VALIDATORS_MAX: usize = 512;
 
+/// Bytes of a bitmap of signers: a bit a validator.
+pub const SIGNER_BITMAP_BYTES_MAX: usize = VALIDATORS_MAX / 8;
+
+/// Bytes of a message of the PBFT core. A NEW-VIEW of 512 validators has 512 view changes of up to
+/// 102 bytes and a certificate of 32,909: 85,300 with its own fields.
+pub const BFT_MESSAGE_BYTES_MAX: usize = 96 * 1024;
+
+/// Bytes of the greeting on a validator's stream: a key and a signature are 96.
+pub const GREETING_BYTES_MAX: usize = 128;
+
+/// Bytes of a validator's safety record: under 1 KiB and a certificate, which is as large as a seal.
+pub const SAFETY_RECORD_BYTES_MAX: usize = SEAL_BYTES_MAX + 1_024;
+
 /// Entries of the jail and of the offence list that one state carries.
 pub const OFFENCES_MAX: usize = 4_096;
 
