@@ -1,1 +1,16 @@
-//! Suites around the PBFT core. So far: the benchmark of the floor, in `benches/floor.rs`.
+//! The PBFT core under every fault that a seed can think of.
+//!
+//! ```text
+//!   world ── events in order of time ──▶ honest: core + disk that tears + skewed clock
+//!     │                                  villain: two heads with one key, mutated messages
+//!     └── check after every event: agreement, validity, durable before sent, honest never named
+//! ```
+//! One seed, one run: the only source of chance is the seed's generator, the only clock the queue
+//! of events.
+
+pub mod book;
+pub mod check;
+pub mod honest;
+pub mod report;
+pub mod villain;
+pub mod world;
