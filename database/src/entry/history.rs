@@ -45,6 +45,16 @@ impl History {
         }
     }
 
+    /// Begins with an entry behind purged ones, as if all before it fitted.
+    pub fn before(entry: &Entry<'_>) -> Self {
+        let stamp = &entry.header.stamp;
+        History::after(Base {
+            incarnation: stamp.incarnation,
+            commit_ts: CommitTs(stamp.commit_ts.0.saturating_sub(1)),
+            closed_ts: CommitTs(0),
+        })
+    }
+
     /// Takes the next entry.
     ///
     /// # Errors
