@@ -2,7 +2,7 @@
 //!
 //! None of these is a rule of the chain: two nodes with different values follow the same chain.
 
-use cairn_protocol::limits::{BLOCK_BYTES_MAX, BLOCKS_REQUEST_MAX};
+use cairn_protocol::limits::{BFT_MESSAGE_BYTES_MAX, BLOCK_BYTES_MAX, BLOCKS_REQUEST_MAX};
 use cairn_protocol::units::Height;
 
 /// Bytes of blocks whose parent is unknown: four of the largest.
@@ -56,3 +56,10 @@ pub const ROUND_TIMEOUT_MAX_MS: u64 = 30_000;
 
 /// The shortest, in milliseconds: below it a pause of the scheduler looks like a dead leader.
 pub const ROUND_TIMEOUT_MIN_MS: u64 = 20;
+
+/// Instances after the current one whose messages wait: a peer is rarely more than one ahead, and
+/// who is farther behind catches up by sync.
+pub const FUTURE_INSTANCES_MAX: u64 = 16;
+
+/// Bytes of waiting messages from one peer: two of the largest, or a thousand votes.
+pub const FUTURE_BYTES_PER_PEER_MAX: usize = 2 * BFT_MESSAGE_BYTES_MAX;

@@ -2,6 +2,7 @@
 //! chapters name the same ids.
 
 use cairn_protocol::address::ADDRESS_RULES;
+use cairn_protocol::bft::BFT_RULES;
 use cairn_protocol::codec::ENCODING_RULES;
 use cairn_protocol::rules::RULES;
 use serde_json::Value;
@@ -65,6 +66,7 @@ fn variants_and_the_file_are_one_set() {
         .iter()
         .chain(ENCODING_RULES)
         .chain(ADDRESS_RULES)
+        .chain(BFT_RULES)
         .copied()
         .collect();
     let listed: BTreeMap<&str, &str> = file
@@ -78,8 +80,8 @@ fn variants_and_the_file_are_one_set() {
     }
 }
 
-/// The verdicts themselves are checked where the rules live: `protocol/tests/vectors.rs` and
-/// `consensus/tests/header_vectors.rs`.
+/// The verdicts themselves are checked where the rules live: `protocol/tests/vectors.rs`,
+/// `protocol/tests/bft_vectors.rs` and `consensus/tests/header_vectors.rs`.
 #[test]
 fn every_rule_is_kept_and_broken_by_vectors() {
     let (mut kept, mut broken) = (BTreeSet::new(), BTreeSet::new());
@@ -195,6 +197,11 @@ fn section_of<'a>(text: &'a str, wanted: &str) -> &'a str {
     &text[start..]
 }
 
+/// What ids of rules begin with.
+const PREFIXES: [&str; 11] = [
+    "ENC", "ADR", "TX", "HDR", "EXT", "BLK", "SET", "CRT", "MSG", "NVW", "EVD",
+];
+
 /// Words such as `TX-07`: a prefix of rules, a dash, two digits.
 fn ids_in(text: &str) -> BTreeSet<String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -203,7 +210,7 @@ fn ids_in(text: &str) -> BTreeSet<String> {
             let Some((prefix, number)) = id.split_once('-') else {
                 return false;
             };
-            ["ENC", "ADR", "TX", "HDR", "EXT", "BLK"].contains(&prefix)
+            PREFIXES.contains(&prefix)
                 && number.len() == 2
                 && number.bytes().all(|b| b.is_ascii_digit())
         })

@@ -13,6 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import asert  # noqa: E402
+import bft  # noqa: E402
 import bech32m  # noqa: E402
 import ed25519  # noqa: E402
 import encoding  # noqa: E402
@@ -339,8 +340,90 @@ def output_bytes(coin):
     return coin[: reader.at]
 
 
+def judged(case, judge):
+    """Compares the verdict of `judge` with the case's; what it answered, if the case is valid."""
+    try:
+        answer = judge()
+    except encoding.Refused as refused:
+        same(str(refused), None if case["valid"] else case["rule"], case["name"])
+        return None
+    same(True, case["valid"], case["name"])
+    return answer
+
+
+def validators_of(lines):
+    pairs = (line.split() for line in lines)
+    return [(unhex(key), int(power)) for key, power in pairs]
+
+
+def scope_of(case):
+    return unhex(case["chain_id"]), unhex(case["ruleset_id"]), int(case["instance"])
+
+
+def bft_sets(file):
+    for case in file["cases"]:
+        if case["kind"] == "key":
+            judged(case, lambda: bft.check_key(unhex(case["key"])))
+            continue
+        validators = validators_of(case["validators"])
+        judged(case, lambda: bft.check_set(validators))
+        if case["valid"]:
+            same(bft.set_hash(case["set_rule"], validators), case["set_hash"], case["name"])
+            same(sum(power for _, power in validators), int(case["total"]), case["name"])
+    for case in file["quorums"]:
+        power, total = int(case["power"]), int(case["total"])
+        same(bft.is_quorum(power, total), case["quorum"], f"{power} of {total}")
+        same(bft.is_weak_quorum(power, total), case["weak_quorum"], f"{power} of {total}")
+
+
+def bft_leaders(file):
+    for case in file["cases"]:
+        powers = [int(power) for power in case["powers"]]
+        instance = int(case["instance"])
+        same(bft.rotation(powers, instance, case["round"]), case["rotation"], "rotation")
+        same(bft.draw(powers, unhex(case["seed"]), instance, case["round"]), case["draw"], "draw")
+
+
+def bft_statements(file):
+    for case in file["cases"]:
+        statement = bft.read("statement", unhex(case["statement"]))
+        same(bft.sign_bytes(scope_of(case), statement), case["sign_bytes"], case["name"])
+        message = bft.message_of(scope_of(case), statement)
+        same(message, case["message"], case["name"])
+        same(ed25519.verify(unhex(case["key"]), unhex(case["signature"]), message), True, case["name"])
+
+
+def bft_messages(file):
+    scope, validators = scope_of(file["scope"]), validators_of(file["set"]["validators"])
+    same(bft.set_hash(file["set"]["rule"], validators), file["set"]["set_hash"], "set hash")
+    for case in file["cases"]:
+        message = bft.read("bft_message", unhex(case["message"]))
+        if "justification_hash" in case:
+            same(message["statement"][3], case["justification_hash"], case["name"])
+        judged(case, lambda: bft.judge_message(scope, validators, message))
+
+
+def bft_seals(file):
+    for case in file["cases"]:
+        scope, validators = scope_of(case["scope"]), validators_of(case["set"]["validators"])
+        seal = bft.read("seal", unhex(case["seal"]))
+        power = judged(case, lambda: bft.judge_seal(scope, validators, unhex(case["id"]), seal))
+        if case["valid"]:
+            same(power, int(case["power"]), case["name"])
+
+
+def bft_evidence(file):
+    for case in file["cases"]:
+        evidence = bft.read("evidence", unhex(case["evidence"]))
+        proven = judged(case, lambda: bft.judge_evidence(unhex(file["chain_id"]), evidence))
+        if case["valid"]:
+            same(proven, (case["offence"], case["round"]), case["name"])
+
+
 CHECKS = {
-    "addresses": addresses, "blocks": blocks, "chains": chains, "compact": compact,
+    "addresses": addresses, "bft_evidence": bft_evidence, "bft_leaders": bft_leaders,
+    "bft_messages": bft_messages, "bft_new_views": bft_messages, "bft_seals": bft_seals,
+    "bft_sets": bft_sets, "bft_statements": bft_statements, "blocks": blocks, "chains": chains, "compact": compact,
     "encoding": encodings, "hashes": hashes, "headers": headers, "lthash": lthash, "merkle": merkle,
     "messages": messages, "signatures": signatures, "state": states, "subsidy": subsidy,
     "transaction_ids": transaction_ids, "transactions": transactions, "work": work,

@@ -67,3 +67,7 @@ def verify(key, signature, message):
         return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + key + message).digest(), "little") % L
     return equal(times(8 * s, BASE), add(times(8, r), times(8 * k, a)))
+
+
+def is_small_order(point):
+    return equal(times(8, point), NEUTRAL)

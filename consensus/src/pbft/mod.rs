@@ -25,6 +25,7 @@
 
 mod core;
 mod effect;
+mod future;
 mod outbox;
 mod pace;
 mod propose;
@@ -37,6 +38,7 @@ mod watch;
 
 pub use self::core::PbftCore;
 pub use effect::{Effect, Input, ObserveReason};
+pub use future::FutureBuffer;
 pub use outbox::Outbox;
 pub use pace::{Pace, Timeouts};
 pub use record::{RecordError, SafetyRecord};
