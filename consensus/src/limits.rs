@@ -56,3 +56,10 @@ pub const ROUND_TIMEOUT_MAX_MS: u64 = 30_000;
 
 /// The shortest, in milliseconds: below it a pause of the scheduler looks like a dead leader.
 pub const ROUND_TIMEOUT_MIN_MS: u64 = 20;
+
+/// Bytes of verified seals of headers whose bodies are not stored yet: 40,000 heights of a hundred
+/// validators' seals would be 260 MB, so header sync waits for bodies from a quarter of that on.
+pub const SEALS_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Judged proposals kept on one tip: the one that was prepared, the newest, and one between.
+pub const PROPOSALS_MAX: usize = 3;
