@@ -9,5 +9,6 @@ pub mod limits;
 pub mod mempool;
 pub mod nakamoto;
 pub mod pbft;
+pub mod sealed;
 pub mod template;
 pub mod time;

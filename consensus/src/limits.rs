@@ -63,3 +63,10 @@ pub const FUTURE_INSTANCES_MAX: u64 = 16;
 
 /// Bytes of waiting messages from one peer: two of the largest, or a thousand votes.
 pub const FUTURE_BYTES_PER_PEER_MAX: usize = 2 * BFT_MESSAGE_BYTES_MAX;
+
+/// Bytes of verified seals of headers whose bodies are not stored yet: 40,000 heights of a hundred
+/// validators' seals would be 260 MB, so header sync waits for bodies from a quarter of that on.
+pub const SEALS_AHEAD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Judged proposals kept on one tip: the one that was prepared, the newest, and one between.
+pub const PROPOSALS_MAX: usize = 3;

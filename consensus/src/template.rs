@@ -1,4 +1,5 @@
-//! Block templates for proof of work: a whole block but for its nonce.
+//! Blocks in the making: templates for proof of work, whole but for their nonce, and the parts that
+//! they share with the proposals of `crate::chain`.
 //!
 //! Invariant: a solved template passes every rule of headers and blocks on the tip it was made for,
 //! if the chosen transactions are valid there in their order; a caller who chose wrongly loses a
@@ -6,12 +7,13 @@
 //!
 //! Rules: `spec/05-blocks-and-state.md#block`, `spec/06-proof-of-work.md#time`.
 
-use cairn_protocol::block::{Attachments, Block, block_root};
+use cairn_protocol::block::{Attachments, Block, SealBytes, block_root};
 use cairn_protocol::coinbase::{COINBASE_VERSION, Coinbase, EXTRA_NONCE_BYTES};
 use cairn_protocol::extension::{EXTENSION_VERSION, Extension, SwitchRecord};
 use cairn_protocol::hash::Hash;
 use cairn_protocol::header::{HEADER_VERSION, Header};
-use cairn_protocol::ledger::BlockStore;
+use cairn_protocol::ledger::{BlockStore, Fault};
+use cairn_protocol::limits::EVIDENCE_MAX;
 use cairn_protocol::lock::Lock;
 use cairn_protocol::merkle::tx_root;
 use cairn_protocol::pow::{Bits, Target};
@@ -50,7 +52,7 @@ pub struct BlockTemplate {
 }
 
 /// Why no template can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// No 32-bit time is greater than the median of the last eleven.
     #[error("no time is left after the median {median}")]
@@ -61,10 +63,97 @@ pub enum TemplateError {
     /// The fees and the subsidy exceed 64 bits: they were never checked against coins.
     #[error("fees of the chosen transactions exceed 64 bits")]
     FeesOverflow,
+    /// The next block is made by another engine than the one that was asked for.
+    #[error("block {height} is made by the engine `{engine}`: expected {expected}")]
+    OtherEngine {
+        /// Height of the next block.
+        height: Height,
+        /// Its engine.
+        engine: &'static str,
+        /// What was asked for.
+        expected: &'static str,
+    },
+    /// More evidence than a block carries.
+    #[error("{found} pieces of evidence: a block carries at most {EVIDENCE_MAX}")]
+    TooMuchEvidence {
+        /// Pieces given.
+        found: usize,
+    },
+    /// The store.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What a block is made of besides the state that it stands on.
+pub(crate) struct Parts<'a> {
+    /// The header's time.
+    pub time: u32,
+    /// The header's bits: zero under BFT.
+    pub bits: Bits,
+    /// Whom the coinbase pays.
+    pub reward_lock: &'a Lock,
+    /// Transactions.
+    pub chosen: &'a [Chosen<'a>],
+    /// Seals and evidence.
+    pub attachments: Attachments,
+    /// Proposer and round of a BFT block; zero under proof of work.
+    pub proposer: (u16, u32),
+}
+
+/// A block on `state`, with what the coinbase claims.
+pub(crate) fn block_of(
+    params: &ChainParams,
+    state: &LedgerState,
+    parts: Parts<'_>,
+) -> Result<(Block, Amount), TemplateError> {
+    let (height, chosen) = (state.height + 1, parts.chosen);
+    let (issued, parent_time) = (state.engine.issued, state.engine.last_time());
+    let subsidy = params.block_subsidy(height, issued, parent_time, parts.time);
+    let reward = Amount::checked_sum(chosen.iter().map(|chosen| chosen.fee))
+        .and_then(|fees| fees.checked_add(subsidy))
+        .ok_or(TemplateError::FeesOverflow)?;
+    let extension = Extension {
+        ext_version: EXTENSION_VERSION,
+        height,
+        state_root: state.root(),
+        tx_count: u32::try_from(chosen.len()).expect("a block holds fewer than 2^32 transactions"),
+        attachments_hash: parts.attachments.hash(),
+        ruleset_id: params.ruleset_id(height),
+        schedule_hash: params.schedule_hash(height),
+        switch: SwitchRecord::default(),
+        set_hash: params.set_hash(height),
+        next_set_hash: params.next_set_hash(height),
+        proposer: parts.proposer.0,
+        proposed_round: parts.proposer.1,
+        seed_reveal: Default::default(),
+        commitments: Vec::new(),
+    };
+    let coinbase = coinbase(height, reward, parts.reward_lock);
+    let ids = chosen
+        .iter()
+        .map(|chosen| (&chosen.ids.txid, &chosen.ids.wtxid));
+    let header = Header {
+        version: HEADER_VERSION,
+        parent: state.tip,
+        root: block_root(&coinbase.id(), &extension.hash(), &tx_root(ids)),
+        time: parts.time,
+        bits: parts.bits,
+        nonce: 0,
+    };
+    let transactions = chosen.iter().map(|chosen| chosen.transaction.clone());
+    let block = Block {
+        header,
+        extension,
+        coinbase,
+        attachments: parts.attachments,
+        transactions: transactions.collect(),
+    };
+    Ok((block, reward))
 }
 
 impl BlockTemplate {
-    /// A template on `state` with `bits`, whose reward goes to `reward_lock`.
+    /// A template on `state` with `bits`, whose reward goes to `reward_lock`. For a tip without a
+    /// seal: see [`BlockTemplate::on_sealed`].
     ///
     /// # Errors
     /// See [`TemplateError`].
@@ -76,45 +165,47 @@ impl BlockTemplate {
         reward_lock: &Lock,
         chosen: &[Chosen<'_>],
     ) -> Result<BlockTemplate, TemplateError> {
-        let height = state.height + 1;
+        let tip = (bits, SealBytes::default());
+        BlockTemplate::on_sealed(params, state, tip, now, reward_lock, chosen)
+    }
+
+    /// The same with the seal of the block that `state` belongs to, which the first block after a
+    /// BFT era carries; empty elsewhere.
+    ///
+    /// # Errors
+    /// See [`TemplateError`].
+    pub fn on_sealed(
+        params: &ChainParams,
+        state: &LedgerState,
+        (bits, parent_seal): (Bits, SealBytes),
+        now: u32,
+        reward_lock: &Lock,
+        chosen: &[Chosen<'_>],
+    ) -> Result<BlockTemplate, TemplateError> {
+        expect_engine(params, state.height + 1, false)?;
         let median = state.engine.median_time();
         let time = template_time(median, now).ok_or(TemplateError::TimeExhausted { median })?;
-        let reward = Amount::checked_sum(chosen.iter().map(|chosen| chosen.fee))
-            .and_then(|fees| fees.checked_add(params.subsidy(height, state.engine.issued)))
-            .ok_or(TemplateError::FeesOverflow)?;
-        let attachments = Attachments::default();
-        let extension = extension(params, state, height, chosen.len(), attachments.hash());
-        let coinbase = coinbase(height, reward, reward_lock);
-        let tx_root = tx_root(
-            chosen
-                .iter()
-                .map(|chosen| (&chosen.ids.txid, &chosen.ids.wtxid)),
-        );
-        let extension_hash = extension.hash();
-        let header = Header {
-            version: HEADER_VERSION,
-            parent: state.tip,
-            root: block_root(&coinbase.id(), &extension_hash, &tx_root),
+        let attachments = Attachments {
+            parent_seal,
+            ..Attachments::default()
+        };
+        let parts = Parts {
             time,
             bits,
-            nonce: 0,
-        };
-        let transactions = chosen
-            .iter()
-            .map(|chosen| chosen.transaction.clone())
-            .collect();
-        let block = Block {
-            header,
-            extension,
-            coinbase,
+            reward_lock,
+            chosen,
             attachments,
-            transactions,
+            proposer: (0, 0),
         };
+        let (block, reward) = block_of(params, state, parts)?;
+        let ids = chosen
+            .iter()
+            .map(|chosen| (&chosen.ids.txid, &chosen.ids.wtxid));
         let target = bits.to_target().expect("the retarget's bits are a target");
         Ok(BlockTemplate {
+            tx_root: tx_root(ids),
+            extension_hash: block.extension.hash(),
             block,
-            tx_root,
-            extension_hash,
             target,
             reward,
         })
@@ -142,10 +233,12 @@ impl<S: BlockStore> Chain<S> {
         reward_lock: &Lock,
         chosen: &[Chosen<'_>],
     ) -> Result<BlockTemplate, TemplateError> {
-        BlockTemplate::new(
+        expect_engine(self.params(), self.state().height + 1, false)?;
+        let parent_seal = self.tip_seal()?.unwrap_or_default();
+        BlockTemplate::on_sealed(
             self.params(),
             self.state(),
-            self.next_bits(),
+            (self.next_bits(), parent_seal),
             now,
             reward_lock,
             chosen,
@@ -153,29 +246,20 @@ impl<S: BlockStore> Chain<S> {
     }
 }
 
-fn extension(
+/// Refuses to make a block of another engine than is in force at its height.
+pub(crate) fn expect_engine(
     params: &ChainParams,
-    state: &LedgerState,
     height: Height,
-    transactions: usize,
-    attachments_hash: Hash,
-) -> Extension {
-    Extension {
-        ext_version: EXTENSION_VERSION,
-        height,
-        state_root: state.root(),
-        tx_count: u32::try_from(transactions).expect("a block holds fewer than 2^32 transactions"),
-        attachments_hash,
-        ruleset_id: params.ruleset_id(height),
-        schedule_hash: params.schedule_hash(height),
-        switch: SwitchRecord::default(),
-        set_hash: Hash::ZERO,
-        next_set_hash: Hash::ZERO,
-        proposer: 0,
-        proposed_round: 0,
-        seed_reveal: Default::default(),
-        commitments: Vec::new(),
+    is_bft: bool,
+) -> Result<(), TemplateError> {
+    if params.is_bft(height) == is_bft {
+        return Ok(());
     }
+    Err(TemplateError::OtherEngine {
+        height,
+        engine: params.engine(height).name(),
+        expected: if is_bft { "a BFT engine" } else { "`pow`" },
+    })
 }
 
 /// A coinbase of one output, or of none if there is nothing to claim: a coin of value 0 breaks a

@@ -11,7 +11,7 @@ use cairn_consensus::asert::{Anchor, Pace, next_target};
 use cairn_consensus::chain::{BlockOutcome, Chain, MemoryStore, Source};
 use cairn_consensus::nakamoto::{HeaderTree, Index};
 use cairn_fixtures::TestChain;
-use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::block::{Block, HeaderRecord, SealBytes};
 use cairn_protocol::codec::decode;
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::pow::{Bits, work_of};
@@ -123,6 +123,59 @@ fn header_records() {
         }
     }
     assert!(kept >= 18 && broken >= 30, "{kept} kept, {broken} broken");
+}
+
+#[test]
+fn sealed_header_records() {
+    let file = file("sealed-headers.json");
+    let params =
+        Arc::new(ChainParams::from_toml(text(&file, "spec")).expect("a valid specification"));
+    let mut sigs = CachedCheck::new(Ed25519, SignatureCache::new(100, (1, 2)));
+    let mut chain =
+        Chain::open(params.clone(), MemoryStore::new(&params), [7; 32]).expect("a new store");
+    let mut stores = vec![chain.store().clone()];
+    let now = number(&file["cases"][0], "now") as u32;
+    for setup in file["setup"].as_array().expect("a list") {
+        let seal = setup["seal"].as_str().map(|seal| {
+            let bytes = hex::decode(seal).expect("hexadecimal");
+            SealBytes::new(bytes).expect("a short seal")
+        });
+        let outcome = chain
+            .accept_sealed_block(now, block(text(setup, "block")), seal.as_ref(), Source(1))
+            .expect("memory");
+        assert_eq!(outcome, BlockOutcome::Stored { orphans: 0 });
+        chain.advance(&mut sigs, &mut Vec::new()).expect("memory");
+        stores.push(chain.store().clone());
+        assert_eq!(chain.tip().height as usize + 1, stores.len());
+    }
+    let kinds = kinds();
+    let (mut kept, mut broken) = (0, 0);
+    for case in file["cases"].as_array().expect("a list") {
+        let store = stores[number(case, "after") as usize].clone();
+        let mut chain = Chain::open(params.clone(), store, [7; 32]).expect("the same store");
+        let bytes = hex::decode(text(case, "record")).expect("hexadecimal");
+        let record: HeaderRecord = decode(&bytes, bytes.len()).expect("a canonical record");
+        let outcome = chain
+            .accept_headers(number(case, "now") as u32, &[record])
+            .expect("memory");
+        let found = outcome.violation.as_ref().map(|violation| violation.id());
+        let (rule, valid) = (text(case, "rule"), case["valid"] == true);
+        assert_eq!(found, (!valid).then_some(rule), "{}", text(case, "name"));
+        assert_eq!(outcome.added, usize::from(valid), "{}", text(case, "name"));
+        if let Some(violation) = &outcome.violation {
+            let kind = match (violation.is_mutation(), violation.is_temporary()) {
+                (true, false) => "mutation",
+                (false, true) => "refused",
+                (false, false) => "invalid",
+                (true, true) => panic!("{violation} is two kinds"),
+            };
+            assert_eq!(kinds[rule], kind, "{violation}");
+            broken += 1;
+        } else {
+            kept += 1;
+        }
+    }
+    assert!(kept >= 22 && broken >= 35, "{kept} kept, {broken} broken");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! Invariant: one variant, one id; `spec/rules.toml` lists the same ids, and so do vectors and
 //! tests (`protocol/tests/rules.rs` compares them).
 
+use crate::bft::BftViolation;
+use crate::codec::DecodeError;
 use crate::hash::{Hash, KeyHash};
 use crate::lock::At;
 use crate::pow::{Bits, BitsError};
@@ -48,6 +50,36 @@ macro_rules! violations {
             }
         }
     };
+}
+
+/// Why bytes are no seal of a block.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealFault {
+    /// They are not the canonical bytes of a seal.
+    #[error("{0}")]
+    Encoding(DecodeError),
+    /// It breaks a rule of certificates.
+    #[error("{0}")]
+    Certificate(BftViolation),
+    /// It is of a round before the one in which the block was first proposed.
+    #[error("decided in round {round}, before it was proposed in {proposed_round}")]
+    Round {
+        /// The seal's round.
+        round: u32,
+        /// The block's.
+        proposed_round: u32,
+    },
+}
+
+/// Why bytes prove no offence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceFault {
+    /// They are not the canonical bytes of evidence.
+    #[error("{0}")]
+    Encoding(DecodeError),
+    /// It breaks a rule of evidence.
+    #[error("{0}")]
+    Proof(BftViolation),
 }
 
 violations! {
@@ -139,6 +171,21 @@ violations! {
     InvalidAncestor { ancestor: Hash } = "HDR-11", "ancestor {ancestor} is invalid";
     /// Total work fits 256 bits.
     WorkOverflow {} = "HDR-12", "total work exceeds 256 bits";
+    /// Under BFT nobody searches: no rolled version bit, no target, no nonce.
+    BftHeader { version: u32, bits: Bits, nonce: u32 } = "HDR-13",
+        "BFT header with version {version:#010x}, bits {bits}, nonce {nonce}: expected 0x20000000, 0, 0";
+    /// Under BFT the time is not before the parent's.
+    TimeBeforeParent { time: u32, parent_time: u32 } = "HDR-14",
+        "time {time} is before the parent's {parent_time}";
+    /// A record carries its parent's seal if and only if the parent is a BFT block.
+    ParentSealPresence { present: bool } = "HDR-15",
+        "the record has a parent_seal: {present}; it has one if and only if its parent is a BFT block";
+    /// The parent's seal certifies the parent.
+    BadParentSeal { error: SealFault } = "HDR-16", "parent_seal: {error}";
+    /// A BFT block's own seal certifies it. A mutation: the id may arrive with a good one.
+    BadSeal { error: SealFault } = "HDR-17", "seal: {error}";
+    /// A BFT block comes with its seal. Not a fault: ask for the range.
+    Unsealed { height: Height } = "HDR-18", "BFT block of height {height} came without a seal";
 
     /// The extension's version is 1.
     ExtensionVersion { version: u8 } = "EXT-01",
@@ -159,7 +206,19 @@ violations! {
         "commitment tags are not strictly ascending at {index}";
     /// No seal, anchor or switch record before an engine that knows them.
     SealUnderPow {} = "EXT-08",
-        "record has a seal, a certificate or a switch under proof of work";
+        "record has a seal under proof of work, or a certificate or a switch where none is under way";
+    /// The set hash is that of the validators of this height.
+    WrongSet { set_hash: Hash, expected: Hash } = "EXT-09",
+        "validator set {set_hash}: expected {expected}";
+    /// The next set hash is that of the validators that are known to follow.
+    WrongNextSet { set_hash: Hash, expected: Hash } = "EXT-10",
+        "next validator set {set_hash}: expected {expected}";
+    /// The proposer is the leader of the height and round.
+    WrongProposer { proposer: u16, round: u32, expected: u16 } = "EXT-11",
+        "proposer {proposer} in round {round}: its leader is {expected}";
+    /// Nothing is revealed where leaders take turns.
+    SeedReveal { bytes: usize } = "EXT-12",
+        "seed reveal of {bytes} bytes: expected none where leaders take turns";
 
     /// The header's root commits to the body. A mutation: the id may arrive valid from others.
     BodyRoot { root: Hash, computed: Hash } = "BLK-01",
@@ -193,11 +252,25 @@ violations! {
     /// The state root is that of the state after the parent.
     StateRoot { claimed: Hash, expected: Hash } = "BLK-11",
         "state root {claimed}: the state after the parent has {expected}";
-    /// Attachments are empty under proof of work.
-    AttachmentsUnderPow {} = "BLK-12", "block has attachments under proof of work";
+    /// Attachments are empty before the first BFT era; no anchor without a switch under way.
+    AttachmentsUnderPow {} = "BLK-12",
+        "block has attachments before any BFT era, or an anchor certificate and no switch under way";
     /// The extra-nonce, and nothing else, is free: one transaction stands once in a block.
     DuplicateTransaction { index: usize } = "BLK-13",
         "transaction {index} stands in the block twice";
+    /// Nobody searches under BFT.
+    ExtraNonce {} = "BLK-14", "coinbase of a BFT block has an extra-nonce other than zero";
+    /// Evidence proves an offence.
+    EvidenceProof { index: usize, error: EvidenceFault } = "BLK-15", "evidence {index}: {error}";
+    /// Evidence is of a validator's height that can still be judged.
+    EvidenceScope { index: usize, instance: u64 } = "BLK-16",
+        "evidence {index} of instance {instance}: not a validator's, not yet, or its window is closed";
+    /// One key is named once for one height.
+    EvidenceRepeated { index: usize, instance: u64 } = "BLK-17",
+        "evidence {index} names a key of instance {instance} that was named before";
+    /// The list of offences has an end.
+    OffencesFull { index: usize, max: usize } = "BLK-18",
+        "evidence {index} would be more than the {max} offences that a state carries";
 }
 
 impl Violation {
@@ -210,6 +283,7 @@ impl Violation {
                 | Violation::TransactionCount { .. }
                 | Violation::AttachmentsHash { .. }
                 | Violation::RecordRoot { .. }
+                | Violation::BadSeal { .. }
         )
     }
 
@@ -220,6 +294,7 @@ impl Violation {
             Violation::UnknownParent { .. }
                 | Violation::TimeTooNew { .. }
                 | Violation::UnknownSchedule { .. }
+                | Violation::Unsealed { .. }
         )
     }
 }

@@ -9,6 +9,7 @@ use crate::limits::{MEDIAN_TIMES, OFFENCES_MAX, VALIDATORS_MAX};
 use crate::lthash::LtHash;
 use crate::pow::Bits;
 use crate::signature::PublicKey;
+use crate::spec::{ChainParams, Engine, ScheduleEntry};
 use crate::units::{Amount, Height};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +117,32 @@ impl EngineState {
         median(&self.last_times)
     }
 
+    /// Time of the last block.
+    pub fn last_time(&self) -> u32 {
+        self.last_times.last().copied().unwrap_or(0)
+    }
+
+    /// Sets the fields that a schedule entry owns, before its first block at `height`, whose parent
+    /// has `parent_time`: the retarget's anchor under proof of work, epoch and set elsewhere. The
+    /// entry's place in the schedule is the caller's to set.
+    pub fn enter(&mut self, entry: &ScheduleEntry, height: Height, parent_time: u32) {
+        let is_bft = entry.engine.is_bft();
+        self.epoch = 0;
+        self.epoch_height = if is_bft { height } else { 0 };
+        self.epoch_time = if is_bft { parent_time } else { 0 };
+        self.seed = Hash::ZERO;
+        self.current_set = entry.engine.validators().to_vec();
+        self.next_set = Vec::new();
+        self.era = match &entry.engine {
+            Engine::Pow(rules) => EraAnchor {
+                height,
+                bits: rules.initial_bits,
+                parent_time,
+            },
+            Engine::Pbft(_) | Engine::Pos(_) | Engine::Dpos(_) => EraAnchor::default(),
+        };
+    }
+
     /// Appends a block's time and forgets the oldest beyond eleven.
     pub fn push_time(&mut self, time: u32) {
         if self.last_times.len() == MEDIAN_TIMES {
@@ -146,6 +173,16 @@ pub struct LedgerState {
 }
 
 impl LedgerState {
+    /// What times in transactions of the next block are compared with: the median time under proof
+    /// of work, where a miner may lie, and the time of the last block under BFT.
+    pub fn lock_time(&self, params: &ChainParams) -> u32 {
+        if params.is_bft(self.height + 1) {
+            self.engine.last_time()
+        } else {
+            self.engine.median_time()
+        }
+    }
+
     /// `state_root`, which the next block's extension carries.
     pub fn root(&self) -> Hash {
         let engine = hash::ENGINE_STATE.hash(&[&codec::encode(&self.engine)]);

@@ -326,6 +326,39 @@ fn blocks() {
 }
 
 #[test]
+fn sealed_blocks() {
+    let file = file("sealed-blocks.json");
+    let mut chain = TestChain::new(ChainParams::from_toml(text(&file, "spec")).unwrap());
+    let block = |hex: &str| Block::from_bytes(&hex::decode(hex).unwrap()).unwrap();
+    let mut chains = vec![chain.clone()];
+    for setup in file["setup"].as_array().unwrap() {
+        chain.connect(block(setup.as_str().unwrap()));
+        chains.push(chain.clone());
+    }
+    assert_eq!(
+        chain.state().root().to_hex(),
+        text(&file, "state_root_after_setup")
+    );
+    let mut broken = 0;
+    for case in cases(&file) {
+        let mut chain = chains[case["after"].as_u64().unwrap() as usize].clone();
+        chain.add_offences(case["offences"].as_u64().unwrap() as usize);
+        let outcome = chain
+            .try_connect(block(text(case, "block")))
+            .map(|_| ())
+            .map_err(|error| match error {
+                ConnectError::Invalid(violation) => {
+                    check_kind(&violation);
+                    violation.id()
+                }
+                ConnectError::Fault(fault) => panic!("{fault}"),
+            });
+        broken += judge(case, outcome);
+    }
+    assert!(broken >= 18, "{broken} cases break a rule");
+}
+
+#[test]
 fn chain_specifications() {
     let file = file("chains.json");
     for case in cases(&file) {
@@ -340,7 +373,7 @@ fn chain_specifications() {
             text(case, "genesis_state_root")
         );
     }
-    assert_eq!(cases(&file).len(), 3);
+    assert_eq!(cases(&file).len(), 5);
 }
 
 #[test]

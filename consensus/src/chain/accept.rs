@@ -6,21 +6,21 @@
 
 use std::sync::Arc;
 
-use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::block::{Block, HeaderRecord, SealBytes};
 use cairn_protocol::hash::{BlockId, Hash};
 use cairn_protocol::header::Header;
 use cairn_protocol::ledger::{BlockStore, CheckedBlock, Fault};
 use cairn_protocol::pow::Work;
-use cairn_protocol::rules::Violation;
+use cairn_protocol::rules::{SealFault, Violation};
 use cairn_protocol::units::Height;
 
+use super::seals::{Sealed, seal_in};
 use super::{Chain, Source};
 use crate::limits::{
     BODIES_AHEAD_MAX, HEADERS_AHEAD_MAX, SENDERS_MAX, SIDE_BODY_DEPTH_MAX, SIDE_HEADERS_MAX,
 };
-use crate::nakamoto::{
-    Index, Kept, Status, check_clock, check_context, check_extension, check_record, check_work,
-};
+use crate::nakamoto::{Index, Kept, Status, check_clock, check_record, check_work};
+use crate::sealed::{check_header, check_seal, claims_work};
 
 /// Why something was not taken in though nobody is at fault. Ask again later, or not at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -113,7 +113,7 @@ impl<S: BlockStore> Chain<S> {
         records: &[HeaderRecord],
     ) -> Result<HeadersOutcome, Fault> {
         let mut outcome = HeadersOutcome::default();
-        for record in records {
+        for (at, record) in records.iter().enumerate() {
             let id = record.header.id();
             if let Some(index) = self.tree.find(&id) {
                 if let Some(violation) = self.dead(index) {
@@ -130,7 +130,13 @@ impl<S: BlockStore> Chain<S> {
                 outcome.refusal = Some(Refusal::HeadersAhead { height, max });
                 break;
             }
-            if let Err(violation) = self.accept_header(now, id, record)? {
+            if self.seals.is_full() {
+                let max = height.saturating_sub(1);
+                outcome.refusal = Some(Refusal::HeadersAhead { height, max });
+                break;
+            }
+            let seal = seal_in(&id, record, records.get(at + 1));
+            if let Err(violation) = self.accept_header(now, id, record, seal)? {
                 outcome.violation = Some(violation);
                 break;
             }
@@ -146,20 +152,76 @@ impl<S: BlockStore> Chain<S> {
         now: u32,
         id: BlockId,
         record: &HeaderRecord,
+        seal: Option<&SealBytes>,
     ) -> Result<Result<(), Violation>, Fault> {
         let judged = match self.place_header(&record.header) {
-            Ok((parent, work)) => {
-                check_record(&self.params, self.tree.entry(parent).height + 1, record)
-                    .and_then(|()| check_clock(&self.params, &record.header, now))
-                    .map(|()| (parent, work))
-            }
+            Ok((parent, work)) => self
+                .judge_record(now, parent, (&id, record), seal)?
+                .map(|seal| (parent, work, seal)),
             Err(violation) => Err(violation),
         };
-        let (parent, work) = match judged {
+        let (parent, work, seal) = match judged {
             Ok(place) => place,
             Err(violation) => return Ok(Err(violation)),
         };
-        Ok(self.insert(id, &record.header, work, parent).map(|_| ()))
+        Ok(self.insert(id, &record.header, work, parent).map(|index| {
+            if let Some(sealed) = seal {
+                self.certify(index, sealed);
+            }
+        }))
+    }
+
+    /// Rules of a record whose header fits its place: its own, its seal's, its parent's seal's, the
+    /// clock's under proof of work. Returns the seal of a BFT block.
+    fn judge_record(
+        &self,
+        now: u32,
+        parent: Index,
+        (id, record): (&BlockId, &HeaderRecord),
+        seal: Option<&SealBytes>,
+    ) -> Result<Result<Option<Sealed>, Violation>, Fault> {
+        let height = self.tree.entry(parent).height + 1;
+        if let Err(violation) = check_record(&self.params, height, record) {
+            return Ok(Err(violation));
+        }
+        if let Some(bytes) = &record.parent_seal
+            && let Err(error) = self.judge_parent_seal(parent, bytes)?
+        {
+            return Ok(Err(Violation::BadParentSeal { error }));
+        }
+        if !self.params.is_bft(height) {
+            return Ok(check_clock(&self.params, &record.header, now).map(|()| None));
+        }
+        let Some(seal) = seal else {
+            return Ok(Err(Violation::Unsealed { height }));
+        };
+        let proposed_round = record.extension.proposed_round;
+        let place = (height, *id, proposed_round);
+        let sealed = Sealed {
+            seal: seal.clone(),
+            proposed_round,
+        };
+        let judged = check_seal(&self.params, self.scheme.as_ref(), place, seal);
+        Ok(judged
+            .map(|()| Some(sealed))
+            .map_err(|error| Violation::BadSeal { error }))
+    }
+
+    /// Whether `bytes` certify the BFT block at `parent`: the seal that it came with does.
+    pub(super) fn judge_parent_seal(
+        &self,
+        parent: Index,
+        bytes: &SealBytes,
+    ) -> Result<Result<(), SealFault>, Fault> {
+        let entry = self.tree.entry(parent);
+        let known = self.sealed(parent)?;
+        let known =
+            known.ok_or_else(|| Fault(format!("the seal of block {} is missing", entry.id)))?;
+        if known.seal == *bytes {
+            return Ok(Ok(()));
+        }
+        let place = (entry.height, entry.id, known.proposed_round);
+        Ok(check_seal(&self.params, self.scheme.as_ref(), place, bytes))
     }
 
     /// Takes in a block that `source` sent. Blocks that waited for it are taken in with it.
@@ -172,8 +234,24 @@ impl<S: BlockStore> Chain<S> {
         block: Block,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
+        self.accept_sealed_block(now, block, None, source)
+    }
+
+    /// The same with the block's own seal, which a BFT block needs unless its header is known: its
+    /// seal came with the header then. A bad seal is its sender's fault and marks nothing. A BFT
+    /// block whose parent is unknown is not kept.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn accept_sealed_block(
+        &mut self,
+        now: u32,
+        block: Block,
+        seal: Option<&SealBytes>,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
         let id = block.id();
-        let outcome = self.accept_one(now, id, block, source)?;
+        let outcome = self.accept_one(now, id, block, seal, source)?;
         let BlockOutcome::Stored { .. } = outcome else {
             return Ok(outcome);
         };
@@ -182,7 +260,7 @@ impl<S: BlockStore> Chain<S> {
         while let Some(parent) = parents.pop() {
             for (id, orphan) in self.orphans.take_children(&parent) {
                 if let BlockOutcome::Stored { .. } =
-                    self.accept_one(now, id, orphan.block, orphan.source)?
+                    self.accept_one(now, id, orphan.block, None, orphan.source)?
                 {
                     orphans += 1;
                     parents.push(id);
@@ -221,6 +299,7 @@ impl<S: BlockStore> Chain<S> {
         now: u32,
         id: BlockId,
         block: Block,
+        seal: Option<&SealBytes>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
         if let Some(index) = self.tree.find(&id) {
@@ -228,35 +307,60 @@ impl<S: BlockStore> Chain<S> {
         }
         let (parent, work) = match self.place_header(&block.header) {
             Ok(place) => place,
-            Err(Violation::UnknownParent { .. }) => {
+            Err(Violation::UnknownParent { .. }) if claims_work(&self.params, &block.header) => {
                 return Ok(self.keep_orphan(now, id, block, source));
+            }
+            Err(Violation::UnknownParent { .. }) => {
+                let parent = block.header.parent;
+                return Ok(BlockOutcome::Orphan { parent });
             }
             Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
         };
         if let Some(refusal) = self.refuse_new(parent, work, source) {
             return Ok(BlockOutcome::Refused(refusal));
         }
-        let height = self.tree.entry(parent).height + 1;
-        let checked = CheckedBlock::new(block, self.params.limits()).and_then(|checked| {
-            check_extension(&self.params, height, &checked.block().extension)?;
+        let checked = CheckedBlock::new(block, self.params.limits());
+        let checked = checked.and_then(|checked| {
+            checked.check_engine(&self.params)?;
             Ok(checked)
         });
         let checked = match checked {
             Ok(checked) => checked,
             Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
         };
-        let header = checked.block().header;
-        if check_clock(&self.params, &header, now).is_err() {
-            let from = header.time - self.params.timing().max_future_s;
-            let kept = self.held.insert(from, id, checked.into_block(), source);
-            return Ok(if kept {
-                BlockOutcome::Held { from }
-            } else {
-                BlockOutcome::Refused(Refusal::Quota)
-            });
-        }
+        self.accept_checked(now, (parent, work), Arc::new(checked), seal, source)
+    }
+
+    /// A checked block whose header fits its place.
+    pub(super) fn accept_checked(
+        &mut self,
+        now: u32,
+        (parent, work): (Index, Work),
+        checked: Arc<CheckedBlock>,
+        seal: Option<&SealBytes>,
+        source: Source,
+    ) -> Result<BlockOutcome, Fault> {
+        let (id, header) = (checked.id(), checked.block().header);
+        let sealed = match self.judge_record(now, parent, (&id, &checked.record()), seal)? {
+            Ok(sealed) => sealed,
+            Err(Violation::TimeTooNew { .. }) => {
+                let from = header.time - self.params.timing().max_future_s;
+                let kept = self.held.insert(from, id, checked.block().clone(), source);
+                return Ok(if kept {
+                    BlockOutcome::Held { from }
+                } else {
+                    BlockOutcome::Refused(Refusal::Quota)
+                });
+            }
+            Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
+        };
         match self.insert(id, &header, work, parent) {
-            Ok(index) => self.store_body(index, checked, source),
+            Ok(index) => {
+                if let Some(sealed) = sealed {
+                    self.certify(index, sealed);
+                }
+                self.store_body(index, checked, source)
+            }
             Err(violation) => Ok(BlockOutcome::Invalid(violation)),
         }
     }
@@ -279,8 +383,12 @@ impl<S: BlockStore> Chain<S> {
         if let Some(refusal) = self.refuse_body(entry.height, on_best_chain) {
             return Ok(BlockOutcome::Refused(refusal));
         }
-        match CheckedBlock::new(block, self.params.limits()) {
-            Ok(checked) => self.store_body(index, checked, source),
+        let checked = CheckedBlock::new(block, self.params.limits()).and_then(|checked| {
+            checked.check_engine(&self.params)?;
+            Ok(checked)
+        });
+        match checked {
+            Ok(checked) => self.store_body(index, Arc::new(checked), source),
             Err(violation) => {
                 // A mutation says nothing of the block that the header stands for.
                 if !violation.is_mutation() {
@@ -294,14 +402,18 @@ impl<S: BlockStore> Chain<S> {
     fn store_body(
         &mut self,
         index: Index,
-        checked: CheckedBlock,
+        checked: Arc<CheckedBlock>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
         let (id, height) = (checked.id(), self.tree.entry(index).height);
-        self.store.put_header(&id, height, &checked.record())?;
+        let mut record = checked.record();
+        // With the body the seal becomes durable: until a child carries it, it exists nowhere else.
+        record.seal = self.seals.get(index).map(|sealed| sealed.seal.clone());
+        self.store.put_header(&id, height, &record)?;
         self.store.put_block(&checked)?;
+        self.seals.remove(index);
         self.tree.body_stored(index);
-        self.bodies.insert(index, Arc::new(checked));
+        self.bodies.insert(index, checked);
         self.senders.insert(index, source);
         while self.senders.len() > SENDERS_MAX {
             self.senders.pop_first();
@@ -321,8 +433,10 @@ impl<S: BlockStore> Chain<S> {
     }
 
     /// The parent's place and the header's work, if header and ancestors allow it.
-    fn place_header(&self, header: &Header) -> Result<(Index, Work), Violation> {
-        let work = check_work(&self.params, header)?;
+    pub(super) fn place_header(&self, header: &Header) -> Result<(Index, Work), Violation> {
+        if claims_work(&self.params, header) {
+            check_work(&self.params, header)?;
+        }
         let parent = Hash(header.parent.0);
         let index = self
             .tree
@@ -332,7 +446,7 @@ impl<S: BlockStore> Chain<S> {
             return Err(violation);
         }
         self.check_floor(index)?;
-        check_context(&self.params, &self.tree, index, header)?;
+        let work = check_header(&self.params, &self.tree, index, header)?;
         Ok((index, work))
     }
 
@@ -366,6 +480,26 @@ impl<S: BlockStore> Chain<S> {
         }
     }
 
+    /// Remembers a header's verified seal and raises its branch.
+    fn certify(&mut self, index: Index, sealed: Sealed) {
+        self.tree.certify(index);
+        self.seals.insert(index, sealed);
+    }
+
+    /// The seal of a BFT block and what it was checked with; `None` for blocks without one.
+    pub(super) fn sealed(&self, index: Index) -> Result<Option<Sealed>, Fault> {
+        if let Some(sealed) = self.seals.get(index) {
+            return Ok(Some(sealed.clone()));
+        }
+        let record = self.store.header(&self.tree.entry(index).id)?;
+        Ok(record.and_then(|record| {
+            Some(Sealed {
+                seal: record.seal?,
+                proposed_round: record.extension.proposed_round,
+            })
+        }))
+    }
+
     fn insert(
         &mut self,
         id: BlockId,
@@ -391,7 +525,8 @@ impl<S: BlockStore> Chain<S> {
         if shown < minimum && source != Source::LOCAL {
             return Some(Refusal::LowWork { shown, minimum });
         }
-        let becomes_best = shown > self.tree.entry(self.tree.best_header()).score.work;
+        let becomes_best = self.params.is_bft(above.height + 1)
+            || shown > self.tree.entry(self.tree.best_header()).score.work;
         self.refuse_body(above.height + 1, becomes_best)
     }
 
@@ -413,6 +548,7 @@ impl<S: BlockStore> Chain<S> {
         };
         self.connected.remap(&remap);
         self.bodies.remap(&remap);
+        self.seals.remap(&remap);
         let senders = std::mem::take(&mut self.senders);
         self.senders = senders
             .into_iter()

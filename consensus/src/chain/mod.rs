@@ -16,14 +16,18 @@
 //! that merely does not belong to its header marks nothing; nothing below the floor is
 //! disconnected. Time is an input; the clock, the disk and the network belong to the caller.
 //!
-//! Rules: `spec/06-proof-of-work.md#fork-choice`, `spec/08-sync.md`.
+//! A block that validators sealed is final when it is connected: it becomes the floor.
+//!
+//! Rules: `spec/06-proof-of-work.md#fork-choice`, `spec/08-sync.md`, `spec/12-switching.md`.
 
 mod accept;
 mod bodies;
 mod event;
 mod memory;
 mod open;
+mod propose;
 mod query;
+mod seals;
 mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,6 +44,8 @@ pub use memory::MemoryStore;
 pub use query::BlockPlace;
 
 use bodies::CheckedBodies;
+use propose::Proposals;
+use seals::{SealScheme, Seals};
 
 /// Who sent something: a number that the caller gives to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -62,6 +68,12 @@ pub struct Chain<S> {
     held: HeldBlocks,
     /// Blocks that were checked and wait to be connected; the store has them too.
     bodies: CheckedBodies,
+    /// Seals of BFT headers without bodies.
+    seals: Seals,
+    /// Proposals on the tip that were found good.
+    proposals: Proposals,
+    /// How seals are checked.
+    scheme: SealScheme,
     /// Senders of stored blocks that were not judged yet.
     senders: BTreeMap<Index, Source>,
     /// Stored blocks whose ancestors' headers are not known yet.

@@ -8,11 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cairn_protocol::ledger::{BlockStore, Fault, StoredHeader};
-use cairn_protocol::pow::work_of;
+use cairn_protocol::pow::{Work, work_of};
+use cairn_protocol::signature::{Ed25519, SignatureScheme};
 use cairn_protocol::spec::ChainParams;
 
 use super::Chain;
 use super::bodies::CheckedBodies;
+use super::propose::Proposals;
+use super::seals::{SealScheme, Seals};
 use crate::nakamoto::{HeaderTree, HeldBlocks, Index, OrphanLimits, OrphanPool, Path};
 
 impl<S: BlockStore> Chain<S> {
@@ -21,6 +24,19 @@ impl<S: BlockStore> Chain<S> {
     /// # Errors
     /// A fault of the store, or a store that contradicts itself or belongs to another chain.
     pub fn open(params: Arc<ChainParams>, store: S, secret: [u8; 32]) -> Result<Chain<S>, Fault> {
+        Chain::open_with(params, store, secret, Arc::new(Ed25519))
+    }
+
+    /// The same with another scheme of signatures for seals, such as a simulator's.
+    ///
+    /// # Errors
+    /// As [`Chain::open`].
+    pub fn open_with(
+        params: Arc<ChainParams>,
+        store: S,
+        secret: [u8; 32],
+        scheme: Arc<dyn SignatureScheme + Send + Sync>,
+    ) -> Result<Chain<S>, Fault> {
         let genesis = params.genesis();
         let mut chain = Chain {
             tree: HeaderTree::new(params.chain_id(), &genesis.header),
@@ -28,6 +44,9 @@ impl<S: BlockStore> Chain<S> {
             orphans: OrphanPool::new(OrphanLimits::default(), secret),
             held: HeldBlocks::default(),
             bodies: CheckedBodies::default(),
+            seals: Seals::default(),
+            proposals: Proposals::default(),
+            scheme: SealScheme(scheme),
             senders: BTreeMap::new(),
             unattached: Default::default(),
             params,
@@ -78,14 +97,20 @@ impl<S: BlockStore> Chain<S> {
         if self.tree.entry(parent).height + 1 != *height {
             return Err(damaged("its parent is at another height"));
         }
-        let target = header
-            .bits
-            .to_target()
-            .map_err(|error| damaged(&error.to_string()))?;
+        let is_sealed = self.params.is_bft(*height);
+        let work = match header.bits.to_target() {
+            _ if is_sealed => Work::ZERO,
+            Ok(target) => work_of(target),
+            Err(error) => return Err(damaged(&error.to_string())),
+        };
         let index = self
             .tree
-            .insert(*id, header, work_of(target), parent)
+            .insert(*id, header, work, parent)
             .map_err(|_| damaged("total work exceeds 256 bits"))?;
+        if is_sealed {
+            // Its seal was verified before it was stored, and is stored with it.
+            self.tree.certify(index);
+        }
         if *invalid {
             self.tree.mark_invalid(index);
         } else if *has_body {
@@ -113,6 +138,11 @@ impl<S: BlockStore> Chain<S> {
     }
 
     fn load_floor(&mut self) -> Result<(), Fault> {
+        let sealed = self.params.last_bft_height(self.connected.height());
+        if let Some(floor) = sealed.and_then(|height| self.connected.at(height)) {
+            let moved = self.tree.set_floor(floor);
+            moved.map_err(|_| Fault("a sealed block was not connected".to_owned()))?;
+        }
         let Some(id) = self.store.floor()? else {
             return Ok(());
         };
@@ -122,6 +152,9 @@ impl<S: BlockStore> Chain<S> {
             .filter(|&index| self.connected.contains(&self.tree, index));
         let floor: Index =
             floor.ok_or_else(|| Fault(format!("the floor {id} is not on the connected chain")))?;
+        if self.tree.is_ancestor(floor, self.tree.floor()) {
+            return Ok(());
+        }
         self.tree
             .set_floor(floor)
             .map_err(|_| Fault(format!("the floor {id} is not a connected block")))?;

@@ -127,6 +127,13 @@ impl<S: BlockStore> Chain<S> {
         median(&self.tree.recent_times(self.connected.tip()))
     }
 
+    /// What times in transactions of the next block are compared with: see
+    /// [`LedgerState::lock_time`].
+    #[must_use]
+    pub fn lock_time(&self) -> u32 {
+        self.store.state().lock_time(&self.params)
+    }
+
     /// Ids from the best header down, for a peer to find where it leaves our chain.
     #[must_use]
     pub fn locator(&self) -> Vec<BlockId> {

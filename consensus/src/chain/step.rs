@@ -77,7 +77,11 @@ impl<S: BlockStore> Chain<S> {
             .expect("the goal is above the tip");
         let block = self.checked_body(next)?;
         let state = self.store.state();
-        let event = match connect_block(&self.params, state, &block, &self.store, signatures) {
+        let connected = match self.proposals.take(&block.id()) {
+            Some(connected) => Ok(connected),
+            None => connect_block(&self.params, state, &block, &self.store, signatures),
+        };
+        let event = match connected {
             Ok(connected) => ChainEvent::Connected(self.connect(next, block, connected)?),
             Err(ConnectError::Invalid(violation)) => {
                 ChainEvent::Invalid(self.condemn(next, violation)?)
@@ -98,6 +102,12 @@ impl<S: BlockStore> Chain<S> {
         self.store.connect(&block, connected)?;
         self.tree.connected(index);
         self.connected.set_tip(&self.tree, index);
+        if self.params.is_bft(self.connected.height()) {
+            // A sealed block is final. The store need not be told: at a start the highest sealed
+            // block of the connected chain is the floor again.
+            let moved = self.tree.set_floor(index);
+            assert_eq!(moved, Ok(true), "the tip descends from the floor");
+        }
         let (id, height) = (block.id(), self.connected.height());
         let source = self.senders.remove(&index);
         Ok(ConnectedBlock {

@@ -1,4 +1,5 @@
-//! Rules of proof-of-work headers: what a header record is judged by before its body is asked for.
+//! Rules of header records: what a record is judged by before its body is asked for. Those of BFT
+//! heights alone are in `crate::sealed`.
 //!
 //! Order: what is dear for the sender comes before what is dear for us. First the digest against
 //! the header's own bits (one hash), then the parent, then what ancestors say of bits and time,
@@ -7,12 +8,11 @@
 //! Invariant: a verdict depends on the record and its ancestors alone, except HDR-08, which depends
 //! on our clock and is never remembered.
 //!
-//! Rules: HDR-01 … HDR-12 of `spec/06-proof-of-work.md#headers`, EXT-01 … EXT-08 of
+//! Rules: HDR-01 … HDR-12 and HDR-15 of `spec/06-proof-of-work.md#headers`, EXT-01 … EXT-08 of
 //! `spec/05-blocks-and-state.md#extension`.
 
 use cairn_protocol::block::HeaderRecord;
 use cairn_protocol::extension::{EXTENSION_VERSION, Extension, SwitchRecord};
-use cairn_protocol::hash::Hash;
 use cairn_protocol::header::{HEADER_VERSION, Header, VERSION_ROLL_MASK};
 use cairn_protocol::pow::{Bits, Work, work_of};
 use cairn_protocol::rules::Violation;
@@ -22,6 +22,7 @@ use cairn_protocol::units::Height;
 
 use super::tree::{HeaderTree, Index};
 use crate::asert::{self, Anchor, Pace};
+use crate::sealed::check_sealed_extension;
 use crate::time::is_too_far_ahead;
 
 /// Rules that need nothing but the header (HDR-01, HDR-03, HDR-04, HDR-06). Returns the work it
@@ -118,7 +119,8 @@ pub fn check_clock(params: &ChainParams, header: &Header, now: u32) -> Result<()
     Ok(())
 }
 
-/// Rules of a record (HDR-09, EXT-01 … EXT-08) at `height`.
+/// Rules of a record (HDR-09, EXT-01 … EXT-12, HDR-15) at `height`, whatever its engine. Seals are
+/// checked by [`crate::sealed::check_seal`].
 ///
 /// # Errors
 /// The first rule that the record breaks.
@@ -133,13 +135,22 @@ pub fn check_record(
         });
     }
     check_extension(params, height, &record.extension)?;
-    if record.parent_seal.is_some() || record.anchor_cert.is_some() || record.seal.is_some() {
+    let has_foreign_seal = record.seal.is_some() && !params.is_bft(height);
+    if has_foreign_seal || record.anchor_cert.is_some() {
         return Err(Violation::SealUnderPow {});
+    }
+    let present = record.parent_seal.is_some();
+    if present != params.is_bft(height - 1) {
+        // Where no block was ever sealed this has been the rule's name from the beginning.
+        return Err(match params.has_bft_until(height) {
+            false => Violation::SealUnderPow {},
+            true => Violation::ParentSealPresence { present },
+        });
     }
     Ok(())
 }
 
-/// Rules of an extension that the header's root commits to (EXT-01 … EXT-08), at `height`.
+/// Rules of an extension that the header's root commits to (EXT-01 … EXT-12), at `height`.
 ///
 /// # Errors
 /// The first rule that the extension breaks.
@@ -168,8 +179,17 @@ pub fn check_extension(
     if ruleset != expected {
         return Err(Violation::WrongRuleset { ruleset, expected });
     }
-    if !extension.has_no_bft_fields() || extension.next_set_hash != Hash::ZERO {
+    if params.is_bft(height) {
+        check_sealed_extension(params, height, extension)?;
+    } else if !extension.has_no_bft_fields() {
         return Err(Violation::BftFields {});
+    }
+    let (set_hash, expected) = (extension.next_set_hash, params.next_set_hash(height));
+    if set_hash != expected {
+        return Err(match params.is_bft(height) {
+            false => Violation::BftFields {},
+            true => Violation::WrongNextSet { set_hash, expected },
+        });
     }
     if extension.switch != SwitchRecord::default() {
         return Err(Violation::SealUnderPow {});

@@ -5,13 +5,13 @@
 
 use crate::block::{Block, HeaderRecord, block_root};
 use crate::codec;
-use crate::coinbase::COINBASE_VERSION;
+use crate::coinbase::{COINBASE_VERSION, EXTRA_NONCE_BYTES};
 use crate::hash::{BlockId, TxId};
 use crate::limits::{COINBASE_BYTES_MAX, HEADER_BYTES, THRESHOLD_KEYS_MAX};
 use crate::lock::{Lock, LockRef};
 use crate::merkle::tx_root;
 use crate::rules::Violation;
-use crate::spec::Limits;
+use crate::spec::{ChainParams, Limits};
 use crate::transaction::{
     BODY_WEIGHT, OutPoint, Output, TRANSACTION_VERSION, Transaction, TransactionIds,
 };
@@ -125,9 +125,9 @@ pub struct CheckedBlock {
 }
 
 impl CheckedBlock {
-    /// Checks `block` (BLK-01 … BLK-09, BLK-12, BLK-13 and the rules of its transactions; header and
-    /// extension are the engine's). The rules of mutation come first: they blame the sender and not
-    /// the id.
+    /// Checks `block` (BLK-01 … BLK-09, BLK-13 and the rules of its transactions; header and
+    /// extension are the engine's, and see [`CheckedBlock::check_engine`]). The rules of mutation
+    /// come first: they blame the sender and not the id.
     pub fn new(block: Block, limits: &Limits) -> Result<CheckedBlock, Violation> {
         let ids = block.transactions.iter().map(Transaction::ids).collect();
         CheckedBlock::with_ids(block, ids, limits)
@@ -177,6 +177,21 @@ impl CheckedBlock {
             transaction_ids,
             weight,
         })
+    }
+
+    /// Rules that depend on the engine of the block's height (BLK-12, BLK-14).
+    pub fn check_engine(&self, params: &ChainParams) -> Result<(), Violation> {
+        let height = self.block.extension.height;
+        let attachments = &self.block.attachments;
+        let is_early = !params.has_bft_until(height) && !attachments.is_empty();
+        if is_early || !attachments.anchor_cert.is_empty() {
+            return Err(Violation::AttachmentsUnderPow {});
+        }
+        let is_zero = self.block.coinbase.extra_nonce == [0; EXTRA_NONCE_BYTES];
+        if params.is_bft(height) && !is_zero {
+            return Err(Violation::ExtraNonce {});
+        }
+        Ok(())
     }
 
     /// The block.
@@ -291,9 +306,6 @@ fn check_coinbase(block: &Block, bytes: usize, limits: &Limits) -> Result<(), Vi
         return Err(Violation::OutputSum {
             cap: limits.money_cap,
         });
-    }
-    if !block.attachments.is_empty() {
-        return Err(Violation::AttachmentsUnderPow {});
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use super::check::{CheckedBlock, output_sum};
 use super::coin::{Coin, CoinView, Fault};
+use super::evidence::offences;
 use super::spend::{SpendContext, check_spend};
 use crate::block::Block;
 use crate::codec::bounded;
@@ -14,7 +15,7 @@ use crate::lthash::LtHash;
 use crate::rules::Violation;
 use crate::signature::{SignatureCheck, SignatureJob};
 use crate::spec::ChainParams;
-use crate::state::{EngineState, LedgerState};
+use crate::state::{EngineState, LedgerState, Offence};
 use crate::transaction::{OutPoint, Output, Transaction};
 use crate::units::{Amount, Height};
 use serde::{Deserialize, Serialize};
@@ -146,11 +147,13 @@ pub fn connect_block<V: CoinView + ?Sized>(
 ) -> Result<Connected, ConnectError> {
     let height = state.height + 1;
     check_place(state, block.block(), height)?;
+    block.check_engine(params)?;
+    let offences = offences(params, state, block.block(), signatures)?;
     let context = SpendContext {
         chain_id: params.chain_id(),
         limits: params.limits(),
         height,
-        parent_time: state.engine.median_time(),
+        parent_time: state.lock_time(params),
     };
     let mut overlay = Overlay {
         view,
@@ -204,7 +207,7 @@ pub fn connect_block<V: CoinView + ?Sized>(
         height,
         tip: block.id(),
         coins: changed_coins(&state.coins, &changes),
-        engine: next_engine(state, block.block(), &money),
+        engine: next_engine(params, state, block.block(), &money, offences),
     };
     Ok(Connected {
         state,
@@ -247,7 +250,8 @@ fn check_reward(
     height: Height,
 ) -> Result<Money, Violation> {
     let cap = params.limits().money_cap;
-    let subsidy = params.subsidy(height, state.engine.issued);
+    let (issued, parent_time) = (state.engine.issued, state.engine.last_time());
+    let subsidy = params.block_subsidy(height, issued, parent_time, block.header.time);
     let allowed = Amount::checked_sum(fees.iter().copied())
         .and_then(|fees| fees.checked_add(subsidy))
         .expect("fees are part of the supply and the subsidy keeps it below the cap");
@@ -258,12 +262,26 @@ fn check_reward(
     Ok(Money { subsidy, burned })
 }
 
-fn next_engine(state: &LedgerState, block: &Block, money: &Money) -> EngineState {
+fn next_engine(
+    params: &ChainParams,
+    state: &LedgerState,
+    block: &Block,
+    money: &Money,
+    offences: Vec<Offence>,
+) -> EngineState {
     let mut engine = state.engine.clone();
+    engine.offences.extend(offences);
     let sum = |a: Amount, b: Amount| a.checked_add(b).expect("totals stay below the money cap");
     engine.issued = sum(engine.issued, money.subsidy);
     engine.burned = sum(engine.burned, money.burned);
     engine.push_time(block.header.time);
+    let next = state.height + 2;
+    let (before, after) = (params.entry_index(next - 1), params.entry_index(next));
+    if before != after {
+        engine.enter(&params.schedule()[after], next, block.header.time);
+        engine.switch.entry = u32::try_from(after).expect("a schedule is short");
+        engine.switch.since = next;
+    }
     engine
 }
 

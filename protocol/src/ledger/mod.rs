@@ -6,6 +6,7 @@
 mod check;
 mod coin;
 mod connect;
+mod evidence;
 mod spend;
 mod store;
 
@@ -14,5 +15,6 @@ pub use coin::{Coin, CoinView, Fault};
 pub use connect::{
     BlockUndo, CoinChanges, ConnectError, Connected, Disconnected, connect_block, disconnect_block,
 };
+pub use evidence::check_evidence;
 pub use spend::{Spend, SpendContext, check_spend, spent_coins};
 pub use store::{BlockStore, StoredHeader};

@@ -2,14 +2,13 @@
 //!
 //! Invariant: unknown keys are refused, so that a typing error never silently means a default.
 
-use super::{Engine, Immutable, Limits, NetworkTag, PowRules, ScheduleEntry, SubsidyStep, Timing};
+use super::{Immutable, Limits, NetworkTag, SubsidyStep, Timing, devnet_validator};
 use crate::address::{Address, AddressError, Network};
+use crate::bft::BftViolation;
 use crate::hash::Hash;
-use crate::limits::{
-    BLOCK_WEIGHT_CEILING, FUNDED_MAX, SCHEDULE_ENTRIES_MAX, SUBSIDY_STEPS_MAX,
-    TRANSACTION_BYTES_MAX,
-};
+use crate::limits::{BLOCK_WEIGHT_CEILING, FUNDED_MAX, TRANSACTION_BYTES_MAX};
 use crate::pow::{Bits, BitsError};
+use crate::signature::PublicKey;
 use crate::transaction::Output;
 use crate::units::{Amount, Height};
 use serde::{Deserialize, Serialize};
@@ -33,7 +32,7 @@ pub enum SpecError {
     /// An engine that this program does not have.
     #[error(
         "chain specification: schedule entry {entry} asks for the engine `{engine}`, which this \
-         program does not have yet: only `pow` is built"
+         program does not have yet: `pow` and `pbft` are built"
     )]
     MissingEngine {
         /// Index of the entry.
@@ -41,9 +40,25 @@ pub enum SpecError {
         /// The engine's name.
         engine: String,
     },
+    /// A change of engine that this program cannot make.
+    #[error(
+        "chain specification: schedule entry {entry} goes from `{from}` to `{to}`: the ANCHOR and \
+         TERMINAL instances of that switch are not built yet"
+    )]
+    MissingSwitch {
+        /// Index of the entry.
+        entry: usize,
+        /// Engine of the entry before.
+        from: &'static str,
+        /// Engine of the entry.
+        to: &'static str,
+    },
     /// A funded address of another network or with a typing error.
     #[error("chain specification: {0}")]
     Address(#[from] AddressError),
+    /// A key that no validator may have.
+    #[error("chain specification: {0}")]
+    Validator(#[from] BftViolation),
     /// A target that is none.
     #[error("chain specification: {0}")]
     Bits(#[from] BitsError),
@@ -69,27 +84,74 @@ pub struct GenesisFile {
     pub bits: Bits,
 }
 
+/// A validator of a schedule's entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidatorFile {
+    /// Its public key, 64 hexadecimal digits.
+    pub key: PublicKey,
+    /// Its voting power.
+    #[serde(default = "one")]
+    pub power: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// One entry of the schedule.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EntryFile {
-    /// See [`ScheduleEntry::announce`].
+    /// See [`super::ScheduleEntry::announce`].
     pub announce: Height,
-    /// See [`ScheduleEntry::start`].
+    /// See [`super::ScheduleEntry::start`].
     pub start: Height,
-    /// `pow`; later `pbft`, `pos`, `dpos`.
+    /// `pow` or `pbft`; later `pos`, `dpos`.
     pub engine: String,
     /// Target of the first block of a proof-of-work era.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub initial_bits: Bits,
-    /// Subsidy table.
-    #[serde(default)]
+    /// Subsidy table of a proof-of-work era.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub subsidy: Vec<SubsidyStep>,
-    /// See [`ScheduleEntry::k`].
+    /// Pebbles that a BFT era creates for each second between a block and its parent.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub subsidy_per_second: Amount,
+    /// Seconds after a BFT era's end in which evidence of its offences is accepted.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub evidence_window_s: u32,
+    /// See [`super::ScheduleEntry::k`].
     #[serde(default)]
     pub k: u64,
-    /// See [`ScheduleEntry::m`].
+    /// See [`super::ScheduleEntry::m`].
     #[serde(default)]
     pub m: u64,
+    /// Validators of a BFT era, in any order.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub validators: Vec<ValidatorFile>,
+}
+
+impl EntryFile {
+    /// An entry from genesis on in which the devnet validators `0..validators` vote with power 1.
+    pub fn devnet_pbft(validators: u32, subsidy_per_second: Amount) -> EntryFile {
+        let validator = |number| ValidatorFile {
+            key: devnet_validator(number),
+            power: 1,
+        };
+        EntryFile {
+            start: 1,
+            engine: "pbft".to_owned(),
+            subsidy_per_second,
+            evidence_window_s: 86_400,
+            validators: (0..validators).map(validator).collect(),
+            ..EntryFile::default()
+        }
+    }
 }
 
 /// How this chain's nodes mine. Policy: genesis does not commit to it.
@@ -146,7 +208,11 @@ pub struct SpecFile {
     pub schedule: Vec<EntryFile>,
 }
 
-fn value_error(key: &'static str, value: impl ToString, expected: impl ToString) -> SpecError {
+pub(super) fn value_error(
+    key: &'static str,
+    value: impl ToString,
+    expected: impl ToString,
+) -> SpecError {
     SpecError::Value {
         key,
         value: value.to_string(),
@@ -295,69 +361,5 @@ impl SpecFile {
             ));
         }
         Ok(())
-    }
-
-    /// The schedule, checked.
-    pub(super) fn entries(&self) -> Result<Vec<ScheduleEntry>, SpecError> {
-        let count = self.schedule.len();
-        if count == 0 || count > SCHEDULE_ENTRIES_MAX {
-            let expected = format!("1 to {SCHEDULE_ENTRIES_MAX} entries");
-            return Err(value_error("schedule", count, expected));
-        }
-        let limit = self.timing.limit_bits.to_target()?;
-        let mut entries = Vec::new();
-        for (index, file) in self.schedule.iter().enumerate() {
-            if file.engine != "pow" {
-                let engine = file.engine.clone();
-                return Err(SpecError::MissingEngine {
-                    entry: index,
-                    engine,
-                });
-            }
-            if index > 0 {
-                return Err(value_error(
-                    "schedule",
-                    format!("{count} entries"),
-                    "one: this program does not switch engines yet",
-                ));
-            }
-            if file.announce != 0 || file.start != 1 || file.k != 0 || file.m != 0 {
-                let value = format!(
-                    "announce {}, start {}, k {}, m {}",
-                    file.announce, file.start, file.k, file.m
-                );
-                return Err(value_error(
-                    "schedule[0]",
-                    value,
-                    "announce 0, start 1, k 0, m 0",
-                ));
-            }
-            if file.initial_bits.to_target()? > limit {
-                let expected = "at most the limit";
-                return Err(value_error(
-                    "schedule.initial_bits",
-                    file.initial_bits,
-                    expected,
-                ));
-            }
-            let steps = &file.subsidy;
-            let ascending = steps.windows(2).all(|pair| pair[0].height < pair[1].height);
-            if steps.len() > SUBSIDY_STEPS_MAX || !ascending {
-                let expected = format!("at most {SUBSIDY_STEPS_MAX} steps, heights ascending");
-                return Err(value_error("schedule.subsidy", steps.len(), expected));
-            }
-            let rules = PowRules {
-                initial_bits: file.initial_bits,
-                subsidy: steps.clone(),
-            };
-            entries.push(ScheduleEntry {
-                announce: file.announce,
-                start: file.start,
-                engine: Engine::Pow(rules),
-                k: file.k,
-                m: file.m,
-            });
-        }
-        Ok(entries)
     }
 }

@@ -3,16 +3,23 @@
 //! Invariant: `spec_hash` covers every immutable value and no other; genesis commits to it.
 //! Rules: `spec/01-conventions.md#chain-specification`.
 
+mod devnet;
+mod engine;
 mod file;
 mod params;
+mod schedule;
 
-pub use file::{Funded, MiningPolicy, SpecError, SpecFile};
+pub use devnet::{devnet_validator, devnet_validator_seed};
+pub use engine::{
+    Engine, PbftRules, PowRules, RulesetKind, ScheduleEntry, StakeRules, SubsidyStep,
+};
+pub use file::{EntryFile, Funded, MiningPolicy, SpecError, SpecFile, ValidatorFile};
 pub use params::{ChainParams, builtin};
 
 use crate::address::Network;
 use crate::codec::bounded;
 use crate::hash::{self, Hash};
-use crate::limits::{FUNDED_MAX, SUBSIDY_STEPS_MAX};
+use crate::limits::FUNDED_MAX;
 use crate::pow::{Bits, PowFunction};
 use crate::transaction::Output;
 use crate::units::{Amount, Height, Weight};
@@ -98,55 +105,4 @@ impl From<Network> for NetworkTag {
             Network::Devnet => NetworkTag::Devnet,
         }
     }
-}
-
-/// From `height` on, each block creates `subsidy`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SubsidyStep {
-    /// First height.
-    pub height: Height,
-    /// Pebbles a block.
-    pub subsidy: Amount,
-}
-
-/// Parameters of a proof-of-work era.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct PowRules {
-    /// Target of the era's first block.
-    pub initial_bits: Bits,
-    /// Subsidy by height, ascending; before the first step there is none.
-    #[serde(deserialize_with = "bounded::<_, _, SUBSIDY_STEPS_MAX>")]
-    pub subsidy: Vec<SubsidyStep>,
-}
-
-/// An engine with its parameters. Tags 1, 2 and 3 are reserved for `pbft`, `pos` and `dpos`.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Engine {
-    /// Tag 0: proof of work.
-    Pow(PowRules),
-}
-
-impl Engine {
-    /// The name in texts.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Engine::Pow(_) => "pow",
-        }
-    }
-}
-
-/// One entry of the schedule. The encoding is its fields in this order.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ScheduleEntry {
-    /// Height from which `schedule_hash` covers this entry.
-    pub announce: Height,
-    /// `S0`: the first height at which the entry may take effect.
-    pub start: Height,
-    /// The engine.
-    pub engine: Engine,
-    /// `K`: heights between two tries of a switch; 0 in the first entry.
-    pub k: u64,
-    /// `m`: tries before the entry lapses; 0 in the first entry.
-    pub m: u64,
 }

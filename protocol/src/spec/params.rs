@@ -3,9 +3,11 @@
 //! Invariant: made once, never changed; equal files give equal chains.
 
 use super::{
-    Engine, Immutable, Limits, MiningPolicy, PowRules, ScheduleEntry, SpecError, SpecFile, Timing,
+    Engine, Immutable, Limits, MiningPolicy, PowRules, RulesetKind, ScheduleEntry, SpecError,
+    SpecFile, Timing,
 };
 use crate::address::Network;
+use crate::bft::{SetRule, ValidatorSet};
 use crate::block::{Attachments, Block, block_root};
 use crate::codec::{self, BoundedBytes};
 use crate::coinbase::{COINBASE_VERSION, Coinbase, EXTRA_NONCE_BYTES};
@@ -15,13 +17,16 @@ use crate::header::{HEADER_VERSION, Header};
 use crate::ledger::Coin;
 use crate::lthash::LtHash;
 use crate::merkle::tx_root;
-use crate::pow::{Target, Work, work_from_bytes};
-use crate::state::{EngineState, EraAnchor, LedgerState};
+use crate::pow::{Bits, Target, Work, work_from_bytes};
+use crate::state::{EngineState, LedgerState};
 use crate::transaction::{OutPoint, Transaction};
 use crate::units::{Amount, Height};
 
-/// Kind of an id in `ruleset_id`: the blocks of an entry. Its two switch instances have 1 and 2.
-const KIND_BLOCKS: u8 = 0;
+/// What there is of proof of work at a height without it.
+static NO_WORK: PowRules = PowRules {
+    initial_bits: Bits(0),
+    subsidy: Vec::new(),
+};
 
 /// A chain, ready for use.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct ChainParams {
     immutable: Immutable,
     entries: Vec<ScheduleEntry>,
     rulesets: Vec<Hash>,
+    /// The set of each entry; `None` under proof of work.
+    sets: Vec<Option<ValidatorSet>>,
     spec_hash: Hash,
     genesis: Block,
     chain_id: BlockId,
@@ -47,10 +54,9 @@ impl ChainParams {
         let spec_hash = immutable.hash();
         let genesis = genesis_block(&immutable, spec_hash, schedule_hash(&entries, 0));
         let chain_id = genesis.id();
-        let ruleset = |entry| {
-            Hash(hash::RULESET.hash(&[chain_id.as_ref(), &codec::encode(entry), &[KIND_BLOCKS]]))
-        };
-        let rulesets = entries.iter().map(ruleset).collect();
+        let blocks = |entry| ruleset(&chain_id, entry, RulesetKind::Blocks);
+        let rulesets = entries.iter().map(blocks).collect();
+        let sets = entries.iter().map(|entry| set_of(&entry.engine)).collect();
         let coinbase_id = genesis.coinbase.id();
         let genesis_coins = funded_coins(&immutable, coinbase_id);
         let genesis_state = genesis_state(&immutable, &entries, chain_id, &genesis_coins);
@@ -59,6 +65,7 @@ impl ChainParams {
             immutable,
             entries,
             rulesets,
+            sets,
             spec_hash,
             genesis,
             chain_id,
@@ -158,12 +165,69 @@ impl ChainParams {
         &self.entries
     }
 
-    /// Index of the entry in force at `height`. (One entry so far: no switch has been built.)
+    /// Index of the entry in force at `height`: the last that has started. (No schedule that this
+    /// program accepts has an entry that may slip.)
     pub fn entry_index(&self, height: Height) -> usize {
         self.entries
             .iter()
             .rposition(|entry| entry.start <= height)
             .unwrap_or(0)
+    }
+
+    /// The engine of the block at `height`; genesis is made by none, and counts as the first
+    /// entry's.
+    pub fn engine(&self, height: Height) -> &Engine {
+        &self.entries[self.entry_index(height)].engine
+    }
+
+    /// Whether validators seal the block at `height`. Nobody seals genesis.
+    pub fn is_bft(&self, height: Height) -> bool {
+        height > 0 && self.engine(height).is_bft()
+    }
+
+    /// The highest height up to `height` whose block is sealed.
+    pub fn last_bft_height(&self, height: Height) -> Option<Height> {
+        let ends = self.entries.iter().skip(1).map(|entry| entry.start - 1);
+        let ends = ends.chain([Height::MAX]);
+        let eras = self.entries.iter().zip(ends);
+        eras.filter(|(entry, _)| entry.engine.is_bft() && entry.start <= height)
+            .map(|(_, end)| end.min(height))
+            .last()
+    }
+
+    /// The validators who seal the block at `height`; `None` under proof of work.
+    pub fn validator_set(&self, height: Height) -> Option<&ValidatorSet> {
+        if height == 0 {
+            return None;
+        }
+        self.sets[self.entry_index(height)].as_ref()
+    }
+
+    /// `set_hash` of the extension at `height`: that of its validators, zero under proof of work.
+    pub fn set_hash(&self, height: Height) -> Hash {
+        self.validator_set(height)
+            .map_or(Hash::ZERO, ValidatorSet::hash)
+    }
+
+    /// `next_set_hash` of the extension at `height`: that of the validators of the entry that takes
+    /// over from the one in force, once it is announced; zero while there is none, or if it has no
+    /// validators.
+    pub fn next_set_hash(&self, height: Height) -> Hash {
+        let next = self.entry_index(height) + 1;
+        let follows = self.is_bft(height)
+            && self
+                .entries
+                .get(next)
+                .is_some_and(|entry| entry.announce <= height);
+        let set = self.sets.get(next).filter(|_| follows);
+        set.and_then(Option::as_ref)
+            .map_or(Hash::ZERO, ValidatorSet::hash)
+    }
+
+    /// Whether any block up to `height` may be sealed.
+    pub fn has_bft_until(&self, height: Height) -> bool {
+        let mut started = self.entries.iter().filter(|entry| entry.start <= height);
+        started.any(|entry| entry.engine.is_bft())
     }
 
     /// Ruleset of the blocks of `height`; zero for genesis, whose id it would depend on.
@@ -173,6 +237,13 @@ impl ChainParams {
         } else {
             self.rulesets[self.entry_index(height)]
         }
+    }
+
+    /// Ruleset id of one of the schedule's entries for what `kind` decides.
+    ///
+    /// Panics if there is no entry of this index.
+    pub fn entry_ruleset_id(&self, entry: usize, kind: RulesetKind) -> Hash {
+        ruleset(&self.chain_id, &self.entries[entry], kind)
     }
 
     /// Hash of the entries announced up to `height`.
@@ -188,24 +259,62 @@ impl ChainParams {
             .find(|announce| *announce > height)
     }
 
-    /// Proof-of-work rules in force at `height`.
+    /// Proof-of-work rules in force at `height`; no target and no subsidy where another engine is.
     pub fn pow_rules(&self, height: Height) -> &PowRules {
-        match &self.entries[self.entry_index(height)].engine {
+        match self.engine(height) {
             Engine::Pow(rules) => rules,
+            Engine::Pbft(_) | Engine::Pos(_) | Engine::Dpos(_) => &NO_WORK,
         }
     }
 
-    /// The subsidy of `height` when `issued` was created before: the table's, within the cap.
+    /// The subsidy that proof of work's table gives `height` when `issued` was created before,
+    /// within the cap; 0 where another engine is.
     pub fn subsidy(&self, height: Height, issued: Amount) -> Amount {
         let steps = &self.pow_rules(height).subsidy;
         let table = steps.iter().rev().find(|step| step.height <= height);
-        let left = self
-            .limits()
-            .money_cap
-            .checked_sub(issued)
-            .unwrap_or(Amount::ZERO);
-        table.map_or(Amount::ZERO, |step| step.subsidy).min(left)
+        let table = table.map_or(Amount::ZERO, |step| step.subsidy);
+        table.min(self.left_to_issue(issued))
     }
+
+    /// The subsidy of a block at `height` with `time` after a parent with `parent_time`, when
+    /// `issued` was created before: the table's under proof of work, by the second elsewhere.
+    pub fn block_subsidy(
+        &self,
+        height: Height,
+        issued: Amount,
+        parent_time: u32,
+        time: u32,
+    ) -> Amount {
+        let engine = self.engine(height);
+        if !engine.is_bft() {
+            return self.subsidy(height, issued);
+        }
+        let seconds = u64::from(time.saturating_sub(parent_time));
+        let left = self.left_to_issue(issued);
+        let rate = engine.subsidy_per_second();
+        rate.0.checked_mul(seconds).map_or(left, Amount).min(left)
+    }
+
+    fn left_to_issue(&self, issued: Amount) -> Amount {
+        let cap = self.limits().money_cap;
+        cap.checked_sub(issued).unwrap_or(Amount::ZERO)
+    }
+}
+
+fn set_of(engine: &Engine) -> Option<ValidatorSet> {
+    let rule = match engine {
+        Engine::Pow(_) => return None,
+        Engine::Pbft(_) => SetRule::Pbft,
+        Engine::Pos(_) => SetRule::Pos,
+        Engine::Dpos(_) => SetRule::Dpos,
+    };
+    let set = ValidatorSet::new(rule, engine.validators().to_vec());
+    Some(set.expect("the specification was checked"))
+}
+
+fn ruleset(chain_id: &BlockId, entry: &ScheduleEntry, kind: RulesetKind) -> Hash {
+    let entry = codec::encode(entry);
+    Hash(hash::RULESET.hash(&[chain_id.as_ref(), &entry, &[kind.tag()]]))
 }
 
 fn schedule_hash(entries: &[ScheduleEntry], height: Height) -> Hash {
@@ -297,13 +406,7 @@ fn genesis_state(
     }
     let funded = coins.iter().map(|(_, coin)| coin.output.value);
     state.engine.issued = Amount::checked_sum(funded).expect("checked against the money cap");
-    let Engine::Pow(rules) = &entries[0].engine;
-    let (bits, parent_time) = (rules.initial_bits, immutable.genesis_time);
-    state.engine.era = EraAnchor {
-        height: entries[0].start,
-        bits,
-        parent_time,
-    };
+    state.engine.enter(&entries[0], 1, immutable.genesis_time);
     state.engine.push_time(immutable.genesis_time);
     state
 }

@@ -422,26 +422,16 @@ impl ChainView for SnapshotView {
     fn schedule(&self) -> Answer<Schedule> {
         let height = self.snapshot.tip().0;
         let active = self.params.entry_index(height);
-        let convert = |(index, entry): (usize, &cairn_protocol::spec::ScheduleEntry)| {
-            let Engine::Pow(rules) = &entry.engine;
-            ScheduleEntry {
+        let convert =
+            |(index, entry): (usize, &cairn_protocol::spec::ScheduleEntry)| ScheduleEntry {
                 entry: u32::try_from(index).expect("the schedule is bounded"),
                 announce: entry.announce,
                 start: entry.start,
                 engine: entry.engine.name().to_owned(),
                 active: index == active,
                 ruleset_id: Hash32(self.params.ruleset_id(entry.start).0),
-                parameters: serde_json::json!({
-                    "initial_bits": rules.initial_bits.0,
-                    "subsidy": rules.subsidy.iter().map(|step| serde_json::json!({
-                        "height": step.height,
-                        "subsidy": step.subsidy.0.to_string(),
-                    })).collect::<Vec<_>>(),
-                    "k": entry.k,
-                    "m": entry.m,
-                }),
-            }
-        };
+                parameters: parameters(entry),
+            };
         Ok(Schedule {
             schedule_hash: Hash32(self.params.schedule_hash(height).0),
             entries: self
@@ -485,4 +475,36 @@ fn parse_place(cursor: &str) -> Answer<TxPlace> {
         })
     };
     parse().ok_or_else(|| invalid_cursor(cursor))
+}
+
+/// What an entry of the schedule sets, by the names of the specification file.
+fn parameters(entry: &cairn_protocol::spec::ScheduleEntry) -> serde_json::Value {
+    let Engine::Pow(rules) = &entry.engine else {
+        let validator = |validator: &cairn_protocol::state::Validator| {
+            serde_json::json!({
+                "key": hex::encode(validator.key.0),
+                "power": validator.power,
+            })
+        };
+        let validators = entry.engine.validators().iter().map(validator);
+        return serde_json::json!({
+            "validators": validators.collect::<Vec<_>>(),
+            "subsidy_per_second": entry.engine.subsidy_per_second().0.to_string(),
+            "evidence_window_s": entry.engine.evidence_window_s(),
+            "k": entry.k,
+            "m": entry.m,
+        });
+    };
+    let step = |step: &cairn_protocol::spec::SubsidyStep| {
+        serde_json::json!({
+            "height": step.height,
+            "subsidy": step.subsidy.0.to_string(),
+        })
+    };
+    serde_json::json!({
+        "initial_bits": rules.initial_bits.0,
+        "subsidy": rules.subsidy.iter().map(step).collect::<Vec<_>>(),
+        "k": entry.k,
+        "m": entry.m,
+    })
 }

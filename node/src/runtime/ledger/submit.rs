@@ -102,8 +102,8 @@ impl Worker {
     }
 
     fn prepare(&mut self, transaction: &Arc<Transaction>) -> Result<Candidate, Rejection> {
-        let (params, median) = (Arc::clone(&self.params), self.chain.median_time_past());
-        let context = spend_context(&params, self.chain.tip().height, median);
+        let (params, lock_time) = (Arc::clone(&self.params), self.chain.lock_time());
+        let context = spend_context(&params, self.chain.tip().height, lock_time);
         let mut pool = self.published.mempool.write();
         pool.prepare(
             self.now_s(),
@@ -153,8 +153,8 @@ impl Worker {
     }
 
     fn insert(&mut self, verified: VerifiedTx, ids: &TransactionIds) -> Verdict {
-        let (params, median) = (Arc::clone(&self.params), self.chain.median_time_past());
-        let context = spend_context(&params, self.chain.tip().height, median);
+        let (params, lock_time) = (Arc::clone(&self.params), self.chain.lock_time());
+        let context = spend_context(&params, self.chain.tip().height, lock_time);
         let accepted = {
             let mut pool = self.published.mempool.write();
             pool.insert(self.now_s(), verified, self.chain.store(), &context)

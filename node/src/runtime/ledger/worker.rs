@@ -337,8 +337,8 @@ impl Worker {
             self.metrics.chain_reorg_depth.observe(depth as f64);
             tracing::info!(depth, height, "reorganisation");
         }
-        let median = self.chain.median_time_past();
-        let context = spend_context(&self.params, height, median);
+        let lock_time = self.chain.lock_time();
+        let context = spend_context(&self.params, height, lock_time);
         let report = {
             let mut pool = self.published.mempool.write();
             pool.tip_changed(now_s(), self.chain.store(), &context)?
@@ -414,8 +414,8 @@ impl Worker {
                 fee: s.fee,
             })
             .collect();
-        let (state, bits) = (self.chain.state(), self.chain.next_bits());
-        BlockTemplate::new(&self.params, state, bits, now_u32(), reward, &chosen)
+        self.chain
+            .template(now_u32(), reward, &chosen)
             .map_err(|error| error.to_string())
     }
 

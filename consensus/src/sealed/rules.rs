@@ -1,0 +1,147 @@
+//! Rules of headers by the engine of their height, and of the seals that certify them.
+//!
+//! Invariant: a verdict depends on the record, its ancestors and the schedule alone; which round
+//! decided a block is no part of it.
+//!
+//! Rules: HDR-13 … HDR-17 of `spec/06-proof-of-work.md#headers`, EXT-09 … EXT-12 of
+//! `spec/05-blocks-and-state.md#extension`.
+
+use cairn_protocol::bft::{InstanceKind, LeaderRule, Scope, Seal, verify_seal};
+use cairn_protocol::block::SealBytes;
+use cairn_protocol::extension::Extension;
+use cairn_protocol::hash::BlockId;
+use cairn_protocol::header::{HEADER_VERSION, Header};
+use cairn_protocol::pow::{Bits, Work};
+use cairn_protocol::rules::{SealFault, Violation};
+use cairn_protocol::signature::{SignatureJob, SignatureScheme};
+use cairn_protocol::spec::ChainParams;
+use cairn_protocol::units::Height;
+
+use crate::nakamoto::{HeaderTree, Index, check_context, check_work};
+
+/// Whether a header must show work before anything is looked up for it: a header without a target
+/// may be a BFT block on a chain that has them.
+pub(crate) fn claims_work(params: &ChainParams, header: &Header) -> bool {
+    header.bits != Bits(0) || !params.has_bft_until(Height::MAX)
+}
+
+/// Rules of a header on `parent` by the engine of its height (HDR-01, HDR-03 … HDR-07, HDR-13,
+/// HDR-14). Returns the work it stands for: none under BFT.
+///
+/// # Errors
+/// The first rule that the header breaks.
+pub fn check_header(
+    params: &ChainParams,
+    tree: &HeaderTree,
+    parent: Index,
+    header: &Header,
+) -> Result<Work, Violation> {
+    let above = tree.entry(parent);
+    if !params.is_bft(above.height + 1) {
+        let work = check_work(params, header)?;
+        check_context(params, tree, parent, header)?;
+        return Ok(work);
+    }
+    let Header {
+        version,
+        bits,
+        nonce,
+        time,
+        ..
+    } = *header;
+    if (version, bits, nonce) != (HEADER_VERSION, Bits(0), 0) {
+        return Err(Violation::BftHeader {
+            version,
+            bits,
+            nonce,
+        });
+    }
+    let parent_time = above.time;
+    if time < parent_time {
+        return Err(Violation::TimeBeforeParent { time, parent_time });
+    }
+    Ok(Work::ZERO)
+}
+
+/// Rules of an extension at a BFT height (EXT-09 … EXT-12).
+pub(crate) fn check_sealed_extension(
+    params: &ChainParams,
+    height: Height,
+    extension: &Extension,
+) -> Result<(), Violation> {
+    let (set_hash, expected) = (extension.set_hash, params.set_hash(height));
+    if set_hash != expected {
+        return Err(Violation::WrongSet { set_hash, expected });
+    }
+    let (proposer, round) = (extension.proposer, extension.proposed_round);
+    let expected = leader_of(params, height, round);
+    if Some(proposer) != expected {
+        return Err(Violation::WrongProposer {
+            proposer,
+            round,
+            expected: expected.unwrap_or(0),
+        });
+    }
+    if !extension.seed_reveal.is_empty() {
+        let bytes = extension.seed_reveal.as_slice().len();
+        return Err(Violation::SeedReveal { bytes });
+    }
+    Ok(())
+}
+
+/// Index of the validator that proposes at a height and round; `None` under proof of work.
+#[must_use]
+pub fn leader_of(params: &ChainParams, height: Height, round: u32) -> Option<u16> {
+    let set = params.validator_set(height)?;
+    let instance = InstanceKind::Block(height).number();
+    Some(LeaderRule::Rotation.leader(set, instance, round))
+}
+
+/// What votes on the block of a height are bound to.
+#[must_use]
+pub fn block_scope(params: &ChainParams, height: Height) -> Scope {
+    Scope {
+        chain_id: params.chain_id(),
+        ruleset_id: params.ruleset_id(height),
+        instance: InstanceKind::Block(height).number(),
+    }
+}
+
+/// Whether `seal` certifies the block `id` of `height`, first proposed in `proposed_round`.
+///
+/// # Panics
+/// If `height` is not of a BFT engine.
+///
+/// # Errors
+/// What is wrong with the seal.
+pub fn check_seal(
+    params: &ChainParams,
+    scheme: &dyn SignatureScheme,
+    (height, id, proposed_round): (Height, BlockId, u32),
+    seal: &SealBytes,
+) -> Result<(), SealFault> {
+    let set = params
+        .validator_set(height)
+        .expect("the caller asks for BFT heights only");
+    let seal = Seal::from_bytes(seal.as_slice()).map_err(SealFault::Encoding)?;
+    let round = seal.round;
+    if round < proposed_round {
+        return Err(SealFault::Round {
+            round,
+            proposed_round,
+        });
+    }
+    let scope = block_scope(params, height);
+    verify_seal(&seal, &scope, id, set, &Scheme(scheme))
+        .map(|_| ())
+        .map_err(SealFault::Certificate)
+}
+
+/// A scheme of any kind as one of a known size.
+struct Scheme<'a>(&'a dyn SignatureScheme);
+
+impl SignatureScheme for Scheme<'_> {
+    fn verify(&self, jobs: &[SignatureJob]) -> Result<(), usize> {
+        self.0.verify(jobs)
+    }
+}
