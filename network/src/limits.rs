@@ -6,24 +6,15 @@
 
 use std::time::Duration;
 
+/// Sizes of messages are the protocol's, with their derivation there.
+pub use cairn_protocol::limits::{
+    COMPACT_BLOCK_BYTES_MAX, GOODBYE_BYTES_MAX, STATUS_BYTES_MAX, SYNC_REQUEST_BYTES_MAX,
+    SYNC_RESPONSE_BYTES_MAX, SYNC_RESPONSE_BYTES_SOFT, TX_BATCH_BYTES_MAX,
+};
+
 /// Headroom over the largest gossip payload. gossipsub compares its whole read buffer with the
 /// cap, and that buffer may already hold up to 8 KiB of the next frames.
 pub const GOSSIP_HEADROOM_BYTES: usize = 16 * 1024;
-/// A compact block in gossip: header record, coinbase and 6 bytes for each of some 40,000 ids.
-pub const GOSSIP_BLOCK_BYTES_MAX: usize = 256 * 1024;
-/// A gossiped batch of 1..=64 transactions; one standard transaction is below 101 kB.
-pub const GOSSIP_TRANSACTIONS_BYTES_MAX: usize = 128 * 1024;
-
-/// A status message is some 250 bytes of fixed fields.
-pub const STATUS_BYTES_MAX: usize = 512;
-/// A goodbye is one small number.
-pub const GOODBYE_BYTES_MAX: usize = 64;
-/// A sync request: at most 1,024 ids of 32 bytes, or 4,096 indexes.
-pub const SYNC_REQUEST_BYTES_MAX: usize = 64 * 1024;
-/// A responder stops after the object that passes this size.
-pub const SYNC_RESPONSE_BYTES_SOFT: usize = 4 * 1024 * 1024;
-/// A requester refuses anything longer: the soft limit plus the largest possible object.
-pub const SYNC_RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// A frame is read in steps of this size, so that a claimed length costs memory only as data comes.
 pub const FRAME_READ_STEP_BYTES: usize = 16 * 1024;
 

@@ -7,7 +7,7 @@ pub use cairn_protocol::wire::Names;
 use cairn_protocol::wire::topic;
 use sha2::{Digest, Sha256};
 
-use crate::limits::{GOSSIP_BLOCK_BYTES_MAX, GOSSIP_TRANSACTIONS_BYTES_MAX};
+use crate::limits::{COMPACT_BLOCK_BYTES_MAX, TX_BATCH_BYTES_MAX};
 
 /// Separates gossip message ids from every other SHA-256 of the protocol.
 pub const MESSAGE_ID_DOMAIN: [u8; 4] = *b"CGM1";
@@ -43,8 +43,8 @@ impl Topic {
     /// The largest payload.
     pub const fn bytes_max(self) -> usize {
         match self {
-            Topic::Block => GOSSIP_BLOCK_BYTES_MAX,
-            Topic::Transactions => GOSSIP_TRANSACTIONS_BYTES_MAX,
+            Topic::Block => COMPACT_BLOCK_BYTES_MAX,
+            Topic::Transactions => TX_BATCH_BYTES_MAX,
         }
     }
 }

@@ -109,9 +109,9 @@ pub const TX_BATCH_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a compact block in gossip: 25,000 short ids, coinbase, extension and seal fit.
 pub const COMPACT_BLOCK_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes of a status message: seven hashes and the work take 224; heights below 2^35 and services
-/// below 2^28 fit the rest.
-pub const STATUS_BYTES_MAX: usize = 256;
+/// Bytes of a status message. Version 1 has at most 280: seven values of 32 bytes, five `u64` of at
+/// most 10 and two `u16` of at most 3. The rest is room for later versions.
+pub const STATUS_BYTES_MAX: usize = 512;
 
 /// Bytes of a goodbye message.
 pub const GOODBYE_BYTES_MAX: usize = 64;

@@ -4,10 +4,14 @@
 //! aside and a new one begun. One redb table: peer id bytes to a postcard record; a record that
 //! does not decode is skipped.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use libp2p::{Multiaddr, PeerId};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, backends::FileBackend};
 use serde::{Deserialize, Serialize};
 
 use super::book::{Direction, Entry};
@@ -15,6 +19,8 @@ use super::book::{Direction, Entry};
 const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers-1");
 /// The file is some megabytes at most.
 const CACHE_BYTES: usize = 1024 * 1024;
+/// The owner only.
+const MODE: u32 = 0o600;
 
 /// One peer on disk. Fields are only ever added under a new table name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -137,9 +143,18 @@ impl PeersFile {
     }
 
     fn create(path: &Path) -> Result<Database, redb::Error> {
+        // Whom this node talks to is its own affair, in a directory that is not as well.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(MODE)
+            .open(path)?;
+        file.set_permissions(Permissions::from_mode(MODE))?;
         let database = Database::builder()
             .set_cache_size(CACHE_BYTES)
-            .create(path)?;
+            .create_with_backend(FileBackend::new(file)?)?;
         let write = database.begin_write()?;
         write.open_table(PEERS)?;
         write.commit()?;
@@ -222,6 +237,18 @@ mod tests {
         let entry = loaded[0].1.entry().unwrap();
         assert!(entry.is_anchor && entry.last_ok_ms == 7);
         assert_eq!(loaded[0].1.score().score, -12.5);
+    }
+
+    #[test]
+    fn only_the_owner_may_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("peers.redb");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(PeersFile::open(&path).unwrap());
+        assert_eq!(mode(), 0o600, "a new file");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(PeersFile::open(&path).unwrap());
+        assert_eq!(mode(), 0o600, "a file of an older version");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use crate::limits::GOSSIP_TRANSACTIONS_BYTES_MAX;
+use crate::limits::TX_BATCH_BYTES_MAX;
 
 /// Transactions of one message.
 pub const BATCH_ITEMS_MAX: usize = cairn_protocol::limits::TX_BATCH_MAX;
@@ -39,7 +39,7 @@ impl<T> Batches<T> {
     /// Adds an item of `bytes` encoded bytes. `delay_ms` is drawn at random by the caller and
     /// counts if nothing waits yet. `false`: the item fits no message.
     pub fn push(&mut self, now_ms: u64, item: T, bytes: usize, delay_ms: u64) -> bool {
-        if bytes + OVERHEAD_BYTES > GOSSIP_TRANSACTIONS_BYTES_MAX {
+        if bytes + OVERHEAD_BYTES > TX_BATCH_BYTES_MAX {
             return false;
         }
         self.due_ms.get_or_insert(now_ms + delay_ms);
@@ -57,15 +57,14 @@ impl<T> Batches<T> {
     /// The next batch, if one is due or full. Call it until it gives nothing.
     pub fn take(&mut self, now_ms: u64) -> Option<Vec<T>> {
         let is_full = self.waiting.len() >= BATCH_ITEMS_MAX
-            || self.bytes + OVERHEAD_BYTES > GOSSIP_TRANSACTIONS_BYTES_MAX;
+            || self.bytes + OVERHEAD_BYTES > TX_BATCH_BYTES_MAX;
         let is_due = self.due_ms.is_some_and(|due_ms| due_ms <= now_ms);
         if !is_full && !is_due {
             return None;
         }
         let (mut batch, mut bytes) = (Vec::new(), OVERHEAD_BYTES);
         while let Some((_, next)) = self.waiting.front() {
-            let fits =
-                batch.len() < BATCH_ITEMS_MAX && bytes + next <= GOSSIP_TRANSACTIONS_BYTES_MAX;
+            let fits = batch.len() < BATCH_ITEMS_MAX && bytes + next <= TX_BATCH_BYTES_MAX;
             if !fits {
                 break;
             }
@@ -128,7 +127,7 @@ mod tests {
             seen.extend(batch);
         }
         assert_eq!(seen, (0..10).collect::<Vec<_>>());
-        assert!(!batches.push(0, 0, GOSSIP_TRANSACTIONS_BYTES_MAX, 0));
+        assert!(!batches.push(0, 0, TX_BATCH_BYTES_MAX, 0));
     }
 
     #[test]

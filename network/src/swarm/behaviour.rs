@@ -191,3 +191,55 @@ fn kademlia(config: &NetworkConfig, names: &Names) -> kad::Behaviour<MemoryStore
     }
     behaviour
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_protocol::hash::{BlockId, Hash};
+    use libp2p::identity::Keypair;
+
+    fn config() -> NetworkConfig {
+        let status = Status {
+            version: 1,
+            genesis: BlockId([7; 32]),
+            spec_hash: Hash([0; 32]),
+            schedule_hash: Hash([0; 32]),
+            next_announce: 0,
+            ruleset_id: Hash([0; 32]),
+            finalized_height: 0,
+            finalized_id: BlockId([7; 32]),
+            best_height: 0,
+            best_id: BlockId([7; 32]),
+            total_work: [0; 32],
+            lowest_height: 0,
+            services: 1,
+            listen_port: 0,
+        };
+        NetworkConfig::new(Keypair::generate_ed25519(), status)
+    }
+
+    fn behaviour(config: &NetworkConfig) -> Behaviour {
+        let names = Names::new(&config.status.genesis);
+        let counters = Arc::new(NetCounters::default());
+        Behaviour::new(config, &names, counters, &mut Registry::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_not_known_to_be_reachable_is_a_client_of_the_routing_table() {
+        assert_eq!(behaviour(&config()).kad.mode(), kad::Mode::Client);
+        let mut reachable = config();
+        reachable.external = vec!["/ip4/8.8.8.8/tcp/7000".parse().unwrap()];
+        assert_eq!(behaviour(&reachable).kad.mode(), kad::Mode::Server);
+        let mut bootnode = config();
+        bootnode.kad_server = true;
+        assert_eq!(behaviour(&bootnode).kad.mode(), kad::Mode::Server);
+    }
+
+    #[tokio::test]
+    async fn the_local_network_is_searched_only_when_asked_for() {
+        assert!(!behaviour(&config()).mdns.is_enabled());
+        let mut asked = config();
+        asked.mdns = true;
+        assert!(behaviour(&asked).mdns.is_enabled());
+    }
+}

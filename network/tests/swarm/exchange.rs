@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::common::{Node, eventually, status};
 use cairn_network::{
     Direction, NetworkEvent, PublishError, RequestError, Topic, Verdict,
-    limits::GOSSIP_BLOCK_BYTES_MAX,
+    limits::COMPACT_BLOCK_BYTES_MAX,
 };
 use cairn_protocol::wire::{ErrorCode, SyncRequest, SyncResponse};
 
@@ -70,7 +70,7 @@ async fn gossip_travels_on_only_after_acceptance() {
     assert_eq!(data, b"warm up");
     b.handle.verdict(token, Verdict::Ignore);
 
-    let large = vec![5; GOSSIP_BLOCK_BYTES_MAX];
+    let large = vec![5; COMPACT_BLOCK_BYTES_MAX];
     publish(&a, Topic::Block, b"ignored").await;
     publish(&a, Topic::Block, &large).await;
     for verdict in [Verdict::Ignore, Verdict::Accept] {
@@ -88,7 +88,7 @@ async fn gossip_travels_on_only_after_acceptance() {
     );
     let too_large = a
         .handle
-        .publish(Topic::Block, vec![0; GOSSIP_BLOCK_BYTES_MAX + 1])
+        .publish(Topic::Block, vec![0; COMPACT_BLOCK_BYTES_MAX + 1])
         .await;
     assert!(matches!(too_large, Err(PublishError::TooLarge { .. })));
 }

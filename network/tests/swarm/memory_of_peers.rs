@@ -135,6 +135,28 @@ async fn peers_of_a_bootnode_find_each_other() {
     .await;
 }
 
+/// A node that says under which address it is reached serves the routing table without being told
+/// to: the others find each other through it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_an_external_address_serves_discovery() {
+    let mut reachable = config();
+    reachable.kad_server = false;
+    // B and C know the way already; this one only says that there is a way.
+    reachable.external = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
+    let a = Node::start(reachable).await;
+    let join = |bootnode| {
+        let mut config = config();
+        config.bootnodes = vec![bootnode];
+        config
+    };
+    let b = Node::start(join(a.full_address())).await;
+    let c = Node::start(join(a.full_address())).await;
+    eventually("B and C are connected", || {
+        b.handle.peers().iter().any(|peer| peer.peer == c.id())
+    })
+    .await;
+}
+
 /// A bootnode given without its peer id is found as well.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bootnode_without_a_peer_id() {

@@ -236,6 +236,16 @@ pub trait Backend: Send + Sync + 'static {
     /// When the mempool does not answer.
     fn pending(&self, address: &Address) -> Answer<PebblesDelta>;
 
+    /// The transactions in the mempool that touch an address, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the mempool does not answer.
+    fn pending_transactions(
+        &self,
+        address: &Address,
+        limit: usize,
+    ) -> Answer<Vec<TransactionDetail>>;
+
     /// Hands a transaction in: checks it, puts it into the mempool, gives it to the peers. A
     /// transaction that already waits is taken again.
     ///

@@ -62,6 +62,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(address::address))
         .routes(routes!(address::utxos))
         .routes(routes!(address::transactions))
+        .routes(routes!(address::mempool))
         .routes(routes!(mempool::mempool))
         .routes(routes!(mempool::fees))
         .routes(routes!(node::peers))

@@ -27,6 +27,9 @@ pub struct NodeArgs {
     /// Start from this peer; repeatable [env: CAIRN_BOOTNODE]
     #[arg(long, value_name = "MULTIADDR")]
     pub bootnode: Vec<String>,
+    /// Others reach this node here: it serves discovery; repeatable [env: CAIRN_EXTERNAL_ADDRESS]
+    #[arg(long, value_name = "MULTIADDR")]
+    pub external_address: Vec<String>,
     /// Look for peers by multicast DNS, on listeners that are not loopback [env: CAIRN_MDNS]
     #[arg(long)]
     pub mdns: bool,
@@ -97,6 +100,7 @@ impl NodeArgs {
         }
         layer.set("p2p", Raw::List(self.p2p.clone()));
         layer.set("bootnode", Raw::List(self.bootnode.clone()));
+        layer.set("external_address", Raw::List(self.external_address.clone()));
         layer.set("mdns", self.mdns.then_some(Raw::Flag(true)));
         layer.set("mine", self.mine.then_some(Raw::Flag(true)));
         layer

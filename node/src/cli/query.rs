@@ -91,10 +91,10 @@ pub fn block(args: &BlockArgs) -> CliResult {
         ("finalized", yes_or_no(summary.finalized)),
         ("confirmations", block.confirmations.to_string()),
         ("bytes", summary.bytes.to_string()),
-        ("weight", summary.weight.to_string()),
+        ("weight", block.weight.to_string()),
         ("bits", format!("{:08x}", block.bits)),
         ("state root", block.state_root.to_string()),
-        ("fees", format!("{} CRN", crn(summary.fees.0))),
+        ("fees", format!("{} CRN", crn(block.fees.0))),
         ("coinbase", block.coinbase.to_string()),
         ("transactions", summary.transactions.to_string()),
     ]);

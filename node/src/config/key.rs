@@ -42,6 +42,11 @@ pub(super) const KEYS: &[Key] = &[
         expected: "multiaddresses such as /ip4/192.0.2.1/tcp/7000/p2p/12D3Koo…",
     },
     Key {
+        name: "external_address",
+        kind: Kind::List,
+        expected: "multiaddresses such as /ip4/192.0.2.1/tcp/7000",
+    },
+    Key {
         name: "mdns",
         kind: Kind::Flag,
         expected: "true or false",

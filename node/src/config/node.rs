@@ -57,6 +57,8 @@ pub struct NodeConfig {
     pub p2p: Vec<String>,
     /// Multiaddresses of peers to start from.
     pub bootnodes: Vec<String>,
+    /// Multiaddresses under which others reach this node; with one it serves the routing table.
+    pub external_addresses: Vec<String>,
     /// Whether to look for peers by multicast DNS (never on loopback listeners).
     pub mdns: bool,
     /// Where the HTTP API listens.
@@ -109,6 +111,9 @@ impl NodeConfig {
                 .list("p2p", multiaddress)?
                 .unwrap_or(vec![DEFAULT_P2P.into()]),
             bootnodes: settings.list("bootnode", multiaddress)?.unwrap_or_default(),
+            external_addresses: settings
+                .list("external_address", multiaddress)?
+                .unwrap_or_default(),
             mdns: settings.flag("mdns")?,
             api: settings
                 .text("api", socket)?

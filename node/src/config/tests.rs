@@ -52,6 +52,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         data-dir = "d"
         p2p = ["/ip4/127.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/2"]
         bootnode = "/ip4/127.0.0.1/tcp/3"
+        external-address = ["/dns/cairn.example/tcp/3"]
         mdns = true
         api = "127.0.0.1:4"
         api_token_file = "t"
@@ -71,6 +72,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         ("CAIRN_DATA_DIR", "d"),
         ("CAIRN_P2P", "/ip4/127.0.0.1/tcp/1,/ip4/127.0.0.1/tcp/2"),
         ("CAIRN_BOOTNODE", "/ip4/127.0.0.1/tcp/3"),
+        ("CAIRN_EXTERNAL_ADDRESS", "/dns/cairn.example/tcp/3"),
         ("CAIRN_MDNS", "true"),
         ("CAIRN_API", "127.0.0.1:4"),
         ("CAIRN_API_TOKEN_FILE", "t"),
@@ -87,6 +89,10 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
     assert_eq!(from_file, NodeConfig::resolve(&[env]).unwrap());
     assert_eq!(from_file.p2p.len(), 2);
     assert_eq!(from_file.bootnodes, vec!["/ip4/127.0.0.1/tcp/3"]);
+    assert_eq!(
+        from_file.external_addresses,
+        vec!["/dns/cairn.example/tcp/3"]
+    );
     assert_eq!(from_file.threads, Some(7));
     assert_eq!(from_file.roles, vec![Role::Ledger, Role::Sql]);
     assert_eq!(from_file.max_memory_bytes, Some(1 << 30));

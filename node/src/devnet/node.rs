@@ -24,8 +24,8 @@ pub struct NodePlan {
     pub api_port: u16,
     /// Its wallet's receive address.
     pub address: String,
-    /// Where its mining rewards go; none for a node that does not mine.
-    pub mine_to: Option<String>,
+    /// Where its mining rewards go.
+    pub mine_to: String,
 }
 
 impl NodePlan {
@@ -74,12 +74,10 @@ impl NodePlan {
         if let Some(roles) = roles {
             add("--roles", Path::new(roles));
         }
-        if let Some(address) = &self.mine_to {
-            add("--mine-to", Path::new(address));
-            // The rate is bounded by the specification: more threads would only wake more often.
-            add("--threads", Path::new("1"));
-            arguments.push("--mine".into());
-        }
+        add("--mine-to", Path::new(&self.mine_to));
+        // The rate is bounded by the specification: more threads would only wake more often.
+        add("--threads", Path::new("1"));
+        arguments.push("--mine".into());
         arguments.insert(0, "node".into());
         arguments
     }
@@ -154,13 +152,13 @@ impl Node {
 mod tests {
     use super::*;
 
-    fn plan(mine_to: Option<&str>) -> NodePlan {
+    fn plan() -> NodePlan {
         NodePlan {
             number: 1,
             p2p_port: 7001,
             api_port: 8081,
             address: "dcrn1node".into(),
-            mine_to: mine_to.map(Into::into),
+            mine_to: "dcrn1miner".into(),
         }
     }
 
@@ -168,7 +166,7 @@ mod tests {
     fn the_command_line_is_the_one_of_the_interface() {
         let layout = Layout::new(Path::new("/d")).unwrap();
         let bootnodes = ["/ip4/127.0.0.1/tcp/7000".to_owned()];
-        let arguments = plan(Some("dcrn1miner")).arguments(&layout, &bootnodes, Some("ledger"));
+        let arguments = plan().arguments(&layout, &bootnodes, Some("ledger"));
         let line = arguments.join(OsString::from(" ").as_os_str());
         assert_eq!(
             line.to_str().unwrap(),
@@ -179,19 +177,8 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_a_reward_address_does_not_mine() {
-        let layout = Layout::new(Path::new("/d")).unwrap();
-        let arguments = plan(None).arguments(&layout, &[], None);
-        assert!(
-            !arguments
-                .iter()
-                .any(|argument| argument.to_str().unwrap().contains("mine"))
-        );
-    }
-
-    #[test]
     fn the_multiaddress_names_the_peer_once_it_is_known() {
-        let mut node = Node::new(plan(None));
+        let mut node = Node::new(plan());
         assert_eq!(node.plan.multiaddress(None), "/ip4/127.0.0.1/tcp/7001");
         node.peer_id = Some("12D3".into());
         let layout = Layout::new(Path::new("/d")).unwrap();

@@ -15,6 +15,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
+use super::chain::{self, ChainOrder};
 use super::child::{Child, described, tail};
 use super::control::{self, Call, Reply, Request};
 use super::error::DevnetError;
@@ -154,24 +155,20 @@ impl Supervisor {
             _lock: lock,
         };
         for number in 0..nodes {
-            devnet.plan(number, true)?;
+            devnet.plan(number)?;
         }
         Ok(devnet)
     }
 
     /// Adds a node that does not run yet.
-    fn plan(&mut self, number: usize, mines: bool) -> Result<(), DevnetError> {
+    fn plan(&mut self, number: usize) -> Result<(), DevnetError> {
         let p2p = self.ports.pick(self.order.p2p, number)?;
         let api = self.ports.pick(self.order.api, number)?;
         for note in [p2p.note, api.note].into_iter().flatten() {
             self.report.say(&note);
         }
         let address = node_address(&self.layout, number)?;
-        let mine_to = if mines {
-            Some(mining_address(&self.layout, number)?)
-        } else {
-            None
-        };
+        let mine_to = mining_address(&self.layout, number)?;
         let (p2p_port, api_port) = (p2p.port, api.port);
         self.nodes.push(Node::new(NodePlan {
             number,
@@ -483,7 +480,8 @@ impl Supervisor {
         json!({"chain": chain, "nodes": self.nodes.iter().map(node).collect::<Vec<_>>()})
     }
 
-    /// One more node, which follows and does not mine: the miners' rates are set for those there.
+    /// One more node, which mines like the others. Its rate, and theirs from their next start on, is
+    /// that of so many nodes; until then the retarget takes up the difference.
     fn add_node(&mut self) -> Result<usize, String> {
         if !self.is_announced {
             return Err("the devnet is still starting; try again".to_owned());
@@ -499,8 +497,10 @@ impl Supervisor {
             .chain(in_use)
             .max();
         let number = last.map_or(0, |last| last + 1);
-        self.plan(number, false)
+        let nodes = self.nodes.len() + 1;
+        self.params = chain::load(&self.layout, &ChainOrder::default(), nodes)
             .map_err(|error| error.to_string())?;
+        self.plan(number).map_err(|error| error.to_string())?;
         self.ports.release();
         self.report.say(&format!("{} is added", node_name(number)));
         Ok(self.nodes.len() - 1)

@@ -192,7 +192,11 @@ impl KeystoreFile {
         Self::parse(&read_private_file(path, FILE_BYTES_MAX)?)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, KeystoreError> {
+    /// The keystore in a file's content, checked as far as that needs no password.
+    ///
+    /// # Errors
+    /// As [`KeystoreFile::read`], but for the file itself.
+    pub fn parse(bytes: &[u8]) -> Result<Self, KeystoreError> {
         #[derive(Deserialize)]
         struct Preface {
             format: String,

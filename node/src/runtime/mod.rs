@@ -303,6 +303,7 @@ fn start_network(
     let keypair = identity::load_or_create(&directory.join("node_key"))?;
     let mut network = NetworkConfig::new(keypair, net::status(params, &ledger.view(), 0));
     network.listen = multiaddrs("--p2p", &config.p2p)?;
+    network.external = multiaddrs("--external-address", &config.external_addresses)?;
     let known = params.file().sync.bootnodes.iter().chain(&config.bootnodes);
     network.bootnodes = multiaddrs("--bootnode", &known.cloned().collect::<Vec<_>>())?;
     network.peers_file = Some(directory.join("peers.redb"));

@@ -194,7 +194,10 @@ impl Ledger {
             ("GET", ["v1", "addresses", address]) => (200, self.summary(address)),
             ("GET", ["v1", "addresses", address, "utxos"]) => (200, self.utxos(address)),
             ("GET", ["v1", "addresses", address, "transactions"]) => {
-                (200, self.transactions(address))
+                (200, self.transactions(address, true))
+            }
+            ("GET", ["v1", "addresses", address, "mempool"]) => {
+                (200, self.transactions(address, false))
             }
             ("GET", ["v1", "transactions", txid]) => match self.known.get(&txid.parse().unwrap()) {
                 Some(entry) => (200, self.record(entry)),
@@ -255,7 +258,7 @@ impl Ledger {
         let pending: i128 = waiting
             .map(|(t, spent, _)| sum(t.outputs.iter().collect()) - sum(spent.iter().collect()))
             .sum();
-        let count = self.transactions(address)["transactions"]
+        let count = self.transactions(address, true)["transactions"]
             .as_array()
             .unwrap()
             .len();
@@ -281,10 +284,10 @@ impl Ledger {
         json!({"utxos": utxos, "next_cursor": null})
     }
 
-    fn transactions(&self, address: &str) -> Value {
+    fn transactions(&self, address: &str, confirmed: bool) -> Value {
         let touches = |(transaction, spent, height): &&(Transaction, Vec<Output>, Option<u64>)| {
             let mut outputs = transaction.outputs.iter().chain(spent);
-            height.is_some() && outputs.any(|output| self.is_of(output, address))
+            height.is_some() == confirmed && outputs.any(|output| self.is_of(output, address))
         };
         let records: Vec<Value> = self
             .known

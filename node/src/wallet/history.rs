@@ -51,6 +51,12 @@ pub fn history(
         .map(|payment| (payment.txid.as_str(), payment))
         .collect();
     let mut records = BTreeMap::new();
+    // What waits first: a transaction that is confirmed meanwhile then appears as confirmed.
+    for address in &own {
+        for record in node.waiting(address)? {
+            records.insert(record.txid.to_string(), record);
+        }
+    }
     for address in &own {
         for record in node.transactions(address)? {
             records.insert(record.txid.to_string(), record);

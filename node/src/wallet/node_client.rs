@@ -300,6 +300,12 @@ impl NodeClient {
         )
     }
 
+    /// What waits in the node's mempool for an address.
+    pub fn waiting(&self, address: &str) -> Result<Vec<TransactionRecord>, ClientError> {
+        let page: TransactionPage = self.get(&format!("/v1/addresses/{address}/mempool"))?;
+        Ok(page.transactions)
+    }
+
     /// One transaction, if the node knows it.
     pub fn transaction(&self, txid: &str) -> Result<Option<TransactionRecord>, ClientError> {
         match self.get(&format!("/v1/transactions/{txid}")) {

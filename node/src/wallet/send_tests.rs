@@ -6,7 +6,7 @@ use super::super::balance::{Balance, balance};
 use super::super::directory::KeyProtection;
 use super::super::discovery::{GAP_LIMIT, discover};
 use super::super::fake_node::{FakeNode, Mood};
-use super::super::history::history;
+use super::super::history::{HistoryEntry, history};
 use super::super::words::Words;
 use super::*;
 
@@ -283,6 +283,46 @@ fn history_tells_each_transaction_once_with_what_it_changed() {
         ]
     );
     assert_eq!(entries[1].fee, Some(first.fee.0.to_string()));
+}
+
+/// Money that is on its way shows before a block holds it, and once.
+#[test]
+fn history_tells_of_incoming_payments_that_wait() {
+    let mut payer = setting(Network::Devnet, &[10]);
+    let mut s = setting(Network::Devnet, &[]);
+    let to = s.wallet.state().current_address().address.clone();
+    let to = Address::parse(&to, Network::Devnet).unwrap();
+    let (fee, amount) = (FeeChoice::Rate(FeeRate(1000)), Amount::from_crn(4));
+    let sent = send(
+        &mut payer.wallet,
+        &payer.keys,
+        &payer.client,
+        to,
+        amount,
+        fee,
+        1,
+    )
+    .unwrap();
+    // Both wallets ask one node.
+    s.client = payer.node.client();
+    let told = |s: &Setting| {
+        let tip = payer.node.ledger().height;
+        let entries = history(&s.wallet, &s.client, tip).unwrap();
+        let told = |entry: &HistoryEntry| {
+            let HistoryEntry {
+                txid,
+                amount,
+                state,
+                ..
+            } = entry;
+            (txid.clone(), amount.clone(), *state, entry.confirmations)
+        };
+        entries.iter().map(told).collect::<Vec<_>>()
+    };
+    let (txid, value) = (sent.txid.to_string(), amount.0.to_string());
+    assert_eq!(told(&s), [(txid.clone(), value.clone(), "pending", 0)]);
+    payer.node.ledger().mine();
+    assert_eq!(told(&s), [(txid, value, "confirmed", 1)]);
 }
 
 #[test]

@@ -120,8 +120,6 @@ impl MemoryChain {
             transactions: 1,
             finalized: height <= self.finalized,
             bytes: 300,
-            weight: 1200,
-            fees: Pebbles(10),
         }
     }
 
@@ -199,6 +197,8 @@ impl ChainView for MemoryChain {
         let main_chain = self.id(height) == Some(id);
         Ok(Some(BlockDetail {
             summary: self.summary(height, id),
+            weight: 1200,
+            fees: Pebbles(10),
             main_chain,
             confirmations: if main_chain {
                 self.tip().height + 1 - height
@@ -497,6 +497,12 @@ impl Backend for MemoryNode {
 
     fn pending(&self, _: &Address) -> Answer<PebblesDelta> {
         Ok(PebblesDelta(-7))
+    }
+
+    fn pending_transactions(&self, _: &Address, limit: usize) -> Answer<Vec<TransactionDetail>> {
+        let waiting = (0..3).map(|number| self.mempool_transaction(waiting(number).txid));
+        let waiting = waiting.filter_map(Result::transpose).take(limit);
+        waiting.collect()
     }
 
     fn submit_transaction(&self, bytes: &[u8]) -> Result<Hash32, SubmitError> {

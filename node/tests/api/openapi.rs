@@ -27,6 +27,7 @@ const OPERATIONS: &[(&str, &str)] = &[
     ("get", "/v1/addresses/{address}"),
     ("get", "/v1/addresses/{address}/utxos"),
     ("get", "/v1/addresses/{address}/transactions"),
+    ("get", "/v1/addresses/{address}/mempool"),
     ("get", "/v1/mempool"),
     ("get", "/v1/fees"),
     ("get", "/v1/peers"),

@@ -269,7 +269,10 @@ async fn addresses_show_balance_pending_coins_and_transactions() {
             (400, "bad_cursor")
         );
     }
-    for suffix in ["", "/utxos", "/transactions"] {
+    let waiting = get_json(served.at, &format!("/v1/addresses/{ADDRESS}/mempool")).await;
+    assert_eq!(waiting["transactions"].as_array().unwrap().len(), 3);
+    assert_eq!(waiting["transactions"][0]["block"], Value::Null);
+    for suffix in ["", "/utxos", "/transactions", "/mempool"] {
         let foreign = get(
             served.at,
             &format!("/v1/addresses/{FOREIGN_ADDRESS}{suffix}"),

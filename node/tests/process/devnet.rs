@@ -306,6 +306,43 @@ fn the_metrics_page_is_clean_and_moves() {
     devnet.stop();
 }
 
+/// A node added while the devnet runs mines like the others, at the rate that so many need.
+#[test]
+fn an_added_node_mines_at_once() {
+    let _alone = ONE_DEVNET.lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut devnet = Devnet::start(&folder.path().join("devnet"));
+    let rate = || {
+        let chain = std::fs::read_to_string(folder.path().join("devnet/chain.toml"));
+        let chain: toml::Table = chain.expect("a chain file").parse().expect("TOML");
+        chain["mining"]["hashes_per_second"]
+            .as_integer()
+            .expect("a rate")
+    };
+    let rate_of_four = rate();
+    let added = until("a node is added", BLOCKS_MAX, || {
+        // It refuses as long as not all nodes have answered.
+        let output = cairn()
+            .args(["devnet", "add-node", "--json", "--data-dir"])
+            .arg(&devnet.folder)
+            .output()
+            .expect("the program starts");
+        let answer: Value = serde_json::from_slice(&output.stdout).ok()?;
+        output.status.success().then_some(answer)
+    });
+    assert_eq!(added["name"], "node-4", "{added}");
+    assert!((rate() - rate_of_four * 4 / 5).abs() <= 1, "{}", rate());
+    devnet.read_manifest().expect("devnet.json");
+    let api = devnet.api(4);
+    let hashes = until("it mines", BLOCKS_MAX, || {
+        let miner = api.get("/v1/miner")?;
+        assert_eq!(miner["enabled"], true, "{miner}");
+        miner["hashes"].as_u64().filter(|hashes| *hashes > 0)
+    });
+    println!("{hashes} hashes by the added node");
+    devnet.stop();
+}
+
 /// What `promtool check metrics` has to say about a page.
 fn promtool(page: &str) -> String {
     use std::io::Write;

@@ -6,8 +6,11 @@
 
 mod bad_input;
 mod devnet;
+mod flood;
+mod full_disk;
 mod http;
 mod kill;
+mod mdns;
 mod node;
 mod partition;
 mod wait;

@@ -25,6 +25,15 @@ pub fn cairn() -> Command {
     command
 }
 
+/// Gives a program the arguments of a node on free ports.
+pub fn node_command(command: &mut Command, data_dir: &Path, chain: &str, more: &[&str]) {
+    command
+        .args(["node", "--chain", chain, "--api", "127.0.0.1:0"])
+        .args(["--p2p", "/ip4/127.0.0.1/tcp/0", "--data-dir"])
+        .arg(data_dir)
+        .args(more);
+}
+
 /// Runs a command to its end and gives its output as JSON; panics if it fails.
 pub fn json(command: &mut Command) -> serde_json::Value {
     let output = command.output().expect("the program starts");
@@ -55,20 +64,16 @@ pub struct Node {
 impl Node {
     /// Starts a node on free ports and waits until it answers.
     pub fn start(data_dir: &Path, chain: &str, more: &[&str]) -> Node {
-        let mut child = cairn()
-            .args([
-                "node",
-                "--chain",
-                chain,
-                "--api",
-                "127.0.0.1:0",
-                "--data-dir",
-            ])
-            .arg(data_dir)
-            .args(["--p2p", "/ip4/127.0.0.1/tcp/0"])
-            .args(more)
+        let mut command = cairn();
+        node_command(&mut command, data_dir, chain, more);
+        Node::spawn(&mut command, data_dir)
+    }
+
+    /// Starts the node of a command made by [`node_command`] and waits until it answers.
+    pub fn spawn(command: &mut Command, data_dir: &Path) -> Node {
+        let mut child = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
             .spawn()
             .expect("the program starts");
         let lines = lines_of(&mut child);
@@ -97,6 +102,18 @@ impl Node {
             p2p,
             data_dir: data_dir.to_owned(),
         }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for it to end by itself.
+    pub fn ended(mut self, deadline: Duration) -> ExitStatus {
+        until("the node ends", deadline, || {
+            self.child.try_wait().expect("ours")
+        })
     }
 
     /// Ends it by `SIGKILL`.

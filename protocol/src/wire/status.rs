@@ -113,3 +113,37 @@ pub struct Goodbye {
     /// See [`GoodbyeReason`].
     pub code: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::encode;
+    use crate::limits::{GOODBYE_BYTES_MAX, STATUS_BYTES_MAX};
+
+    #[test]
+    fn the_largest_messages_fit_their_limits() {
+        let largest = Status {
+            version: u16::MAX,
+            genesis: BlockId([0xff; 32]),
+            spec_hash: Hash([0xff; 32]),
+            schedule_hash: Hash([0xff; 32]),
+            next_announce: u64::MAX,
+            ruleset_id: Hash([0xff; 32]),
+            finalized_height: u64::MAX,
+            finalized_id: BlockId([0xff; 32]),
+            best_height: u64::MAX,
+            best_id: BlockId([0xff; 32]),
+            total_work: [0xff; 32],
+            lowest_height: u64::MAX,
+            services: u64::MAX,
+            listen_port: u16::MAX,
+        };
+        let bytes = encode(&largest).len();
+        assert_eq!(
+            bytes, 280,
+            "the derivation in limits.rs and spec/07-p2p.md#framing"
+        );
+        const { assert!(280 <= STATUS_BYTES_MAX) };
+        assert!(encode(&Goodbye { code: u64::MAX }).len() <= GOODBYE_BYTES_MAX);
+    }
+}

@@ -77,6 +77,28 @@ pub async fn transactions(
     page.await.map(Json)
 }
 
+/// What waits in the mempool for an address, oldest first: the first 100 transactions.
+#[utoipa::path(get, path = "/v1/addresses/{address}/mempool", tag = "node",
+    params(("address" = String, Path, description = "An address of this chain.")),
+    responses(
+        (status = 200, description = "The waiting transactions; there is no next page.",
+            body = TransactionPage),
+        ReadProblems,
+    ))]
+pub async fn mempool(
+    State(api): State<Arc<Api>>,
+    PathText(text): PathText,
+) -> Result<Json<TransactionPage>, Problem> {
+    let page = api.call(move |backend| {
+        let address = backend.parse_address(&text)?;
+        Ok(TransactionPage {
+            transactions: backend.pending_transactions(&address, TRANSACTIONS_PAGE_MAX)?,
+            next_cursor: None,
+        })
+    });
+    page.await.map(Json)
+}
+
 fn cursor_problem(error: BackendError) -> Problem {
     match error {
         BackendError::Invalid(detail) => Problem::bad_request("bad_cursor", detail)

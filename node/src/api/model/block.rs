@@ -38,7 +38,7 @@ pub struct ChainPoint {
     pub id: Hash32,
 }
 
-/// A block in lists and events.
+/// A block in lists and events: what its header's row knows, so that a list reads no body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlockSummary {
     /// Block id: double SHA-256 of the header.
@@ -57,10 +57,6 @@ pub struct BlockSummary {
     pub finalized: bool,
     /// Bytes of the whole block.
     pub bytes: u64,
-    /// Weight of the whole block.
-    pub weight: u64,
-    /// Sum of the fees.
-    pub fees: Pebbles,
 }
 
 /// One block in full.
@@ -69,6 +65,10 @@ pub struct BlockDetail {
     /// What lists show too.
     #[serde(flatten)]
     pub summary: BlockSummary,
+    /// Weight of the whole block.
+    pub weight: u64,
+    /// Sum of the fees.
+    pub fees: Pebbles,
     /// Whether it is on the main chain.
     pub main_chain: bool,
     /// Blocks on top of it, itself included; 0 off the main chain.

@@ -63,28 +63,21 @@ impl SnapshotView {
             .map_or_else(Vec::new, |undo| undo.spent))
     }
 
-    fn summary(&self, meta: &HeaderMeta, block: &Block) -> Answer<BlockSummary> {
-        let weights = block
-            .transactions
-            .iter()
-            .map(Transaction::weight)
-            .sum::<u64>();
-        let overhead = 80
-            + codec::encode(&block.extension).len()
-            + block.coinbase.to_bytes().len()
-            + codec::encode(&block.attachments).len();
-        Ok(BlockSummary {
+    /// None without a stored body: a header alone is no block yet.
+    fn summary(&self, meta: &HeaderMeta) -> Answer<Option<BlockSummary>> {
+        let Some(bytes) = meta.body_bytes else {
+            return Ok(None);
+        };
+        Ok(Some(BlockSummary {
             id: Hash32(meta.id.0),
             height: meta.height,
             parent: Hash32(meta.header.parent.0),
             time: meta.header.time,
             engine: self.engine(meta.height).to_owned(),
-            transactions: block.transactions.len() as u64,
+            transactions: u64::from(meta.transactions),
             finalized: self.is_final(meta)?,
-            bytes: codec::encode(block).len() as u64,
-            weight: BODY_WEIGHT * overhead as u64 + weights,
-            fees: pebbles(self.fees(meta, block)?),
-        })
+            bytes: u64::from(bytes),
+        }))
     }
 
     fn is_final(&self, meta: &HeaderMeta) -> Answer<bool> {
@@ -195,10 +188,7 @@ impl ChainView for SnapshotView {
         let Some(meta) = self.snapshot.header_at(height).map_err(fault)? else {
             return Ok(None);
         };
-        let Some(block) = self.body(&meta.id)? else {
-            return Ok(None);
-        };
-        self.summary(&meta, &block).map(Some)
+        self.summary(&meta)
     }
 
     fn block(&self, block: BlockRef) -> Answer<Option<BlockDetail>> {
@@ -208,7 +198,7 @@ impl ChainView for SnapshotView {
         let Some(meta) = self.snapshot.header(&id).map_err(fault)? else {
             return Ok(None);
         };
-        let Some(block) = self.body(&id)? else {
+        let (Some(summary), Some(block)) = (self.summary(&meta)?, self.body(&id)?) else {
             return Ok(None);
         };
         let main_chain = self.snapshot.is_active(&id).map_err(fault)?;
@@ -217,7 +207,9 @@ impl ChainView for SnapshotView {
             false => None,
         };
         Ok(Some(BlockDetail {
-            summary: self.summary(&meta, &block)?,
+            summary,
+            weight: weight(&block),
+            fees: pebbles(self.fees(&meta, &block)?),
             main_chain,
             confirmations: if main_chain {
                 self.confirmations(meta.height)
@@ -453,6 +445,16 @@ impl ChainView for SnapshotView {
             validators: Vec::new(),
         })
     }
+}
+
+/// Weight of a whole block, as its rule counts it.
+fn weight(block: &Block) -> u64 {
+    let overhead = 80
+        + codec::encode(&block.extension).len()
+        + block.coinbase.to_bytes().len()
+        + codec::encode(&block.attachments).len();
+    let transactions = block.transactions.iter().map(Transaction::weight);
+    BODY_WEIGHT * overhead as u64 + transactions.sum::<u64>()
 }
 
 fn parse_outpoint(cursor: &str) -> Answer<OutPoint> {

@@ -239,6 +239,20 @@ impl Backend for NodeBackend {
         ))
     }
 
+    fn pending_transactions(
+        &self,
+        address: &Address,
+        limit: usize,
+    ) -> Answer<Vec<TransactionDetail>> {
+        let pool = self.ledger.mempool().read();
+        let network = self.params().network();
+        let entries = pool.of_owner(&KeyHash(address.key_hash.0));
+        let detail = |entry: &Entry| {
+            convert::transaction(network, &entry.transaction, &entry.ids, &entry.spent, None)
+        };
+        Ok(entries.into_iter().take(limit).map(detail).collect())
+    }
+
     fn submit_transaction(&self, bytes: &[u8]) -> Result<Hash32, SubmitError> {
         let transaction: Transaction =
             codec::decode(bytes, TRANSACTION_BYTES_MAX).map_err(decode_error)?;

@@ -1,0 +1,5 @@
+//! libFuzzer runs `ledger::bits`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::ledger::bits(data));

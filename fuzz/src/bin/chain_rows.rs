@@ -1,0 +1,5 @@
+//! libFuzzer runs `store::chain_rows`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::store::chain_rows(data));

@@ -1,0 +1,5 @@
+//! libFuzzer runs `ledger::coinbase`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| cairn_fuzz::ledger::coinbase(data));
