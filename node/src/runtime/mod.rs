@@ -53,7 +53,7 @@ use tokio::sync::{mpsc, watch};
 
 /// Time that each part has to stop; all of them together stay below the five seconds that a node
 /// promises.
-const STOP_MAX: Duration = Duration::from_millis(1_100);
+const STOP_MAX: Duration = Duration::from_millis(950);
 
 /// Memory of a devnet node's mempool: the process stays below 60 MB.
 const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;
