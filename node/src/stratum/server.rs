@@ -73,8 +73,12 @@ impl Doors {
     pub fn shut_out(&self, address: IpAddr) {
         let now_ms = monotonic_ms();
         self.feed.metrics().bans.inc();
-        let banned = self.bans.lock().ban(now_ms, address);
-        tracing::info!(%address, banned, "a Stratum client did too much wrong");
+        if self.bans.lock().ban(now_ms, address) {
+            tracing::info!(%address, "a Stratum client did too much wrong: shut out");
+        } else {
+            // It may come back at once: a line for each would be its way to fill the disk.
+            tracing::debug!(%address, "a Stratum client did too much wrong: closed");
+        }
     }
 }
 
