@@ -10,4 +10,5 @@ pub mod devnet;
 pub mod keystore;
 pub mod metrics;
 pub mod runtime;
+pub mod stratum;
 pub mod wallet;

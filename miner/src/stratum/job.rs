@@ -27,7 +27,7 @@ const EXTRA_NONCE_MIDDLE: usize = EXTRA_NONCE_OFFSET + EXTRA_NONCE_HALF;
 const EXTRA_NONCE_END: usize = EXTRA_NONCE_OFFSET + EXTRA_NONCE_BYTES;
 
 /// One block that waits for its nonce; who is paid is left open.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
     /// Its number: unique in the node's life.
     pub number: u64,

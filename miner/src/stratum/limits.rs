@@ -59,6 +59,8 @@ pub const SCORE_UNAUTHORIZED: u32 = 10;
 pub const SCORE_BAD_SHARE: u32 = 5;
 /// A method that does not exist: harmless, and free only within reason.
 pub const SCORE_UNKNOWN_METHOD: u32 = 2;
+/// Another wish for a difficulty from a client that has jobs: each makes a new one.
+pub const SCORE_WISH: u32 = 1;
 /// How long an address is shut out.
 pub const BAN_MS: u64 = 600_000;
 /// Addresses that are remembered as shut out; the ban that ends first makes room.

@@ -21,7 +21,7 @@ use super::difficulty::Difficulty;
 use super::job::{EXTRA_NONCE_HALF, Found, Work};
 use super::limits::{
     HANDSHAKE_MS_MAX, IDLE_MS_MAX, SCORE_BAD_SHARE, SCORE_GARBAGE, SCORE_MALFORMED,
-    SCORE_UNAUTHORIZED, SCORE_UNKNOWN_METHOD, START_DIFFICULTY, WORKER_CHARS_MAX,
+    SCORE_UNAUTHORIZED, SCORE_UNKNOWN_METHOD, SCORE_WISH, START_DIFFICULTY, WORKER_CHARS_MAX,
     WORKERS_PER_SESSION_MAX,
 };
 use super::message::{
@@ -109,7 +109,7 @@ pub struct Session {
 impl Session {
     /// A session of a client that just connected; `extra_nonce_1` is no other session's.
     pub fn new(now: Now, network: Network, extra_nonce_1: [u8; EXTRA_NONCE_HALF]) -> Session {
-        let start = Difficulty::new(START_DIFFICULTY).expect("a constant above zero");
+        let start = start_difficulty();
         Session {
             network,
             extra_nonce_1,
@@ -163,7 +163,10 @@ impl Session {
             Ok(Method::SuggestDifficulty(difficulty)) => {
                 out.push(Output::Line(answer(&id, json!(true))));
                 self.vardiff.suggest(now.ms, difficulty);
-                self.difficulty_changed(out);
+                self.difficulty_changed(now, out);
+                if self.announced.is_some() {
+                    self.offend(now, SCORE_WISH, out);
+                }
             }
             Ok(Method::ExtranonceSubscribe) => out.push(Output::Line(answer(&id, json!(true)))),
             Ok(Method::Submit(share)) => self.submit(now, &id, &share, out),
@@ -209,7 +212,7 @@ impl Session {
         if let Some(work) = &self.work
             && self.vardiff.look(now.ms, work.difficulty())
         {
-            self.difficulty_changed(out);
+            self.difficulty_changed(now, out);
         }
     }
 
@@ -384,13 +387,12 @@ impl Session {
     }
 
     /// A new difficulty holds from the next job on: sends one.
-    fn difficulty_changed(&mut self, out: &mut Vec<Output>) {
+    fn difficulty_changed(&mut self, now: Now, out: &mut Vec<Output>) {
         let Some(work) = self.work.as_ref().filter(|_| self.announced.is_some()) else {
             return;
         };
         if self.announced != Some(self.vardiff.difficulty(work.difficulty())) {
-            let never_used = Now { ms: 0, unix_s: 0 };
-            self.hand_out(never_used, false, out);
+            self.hand_out(now, false, out);
         }
     }
 
@@ -435,7 +437,7 @@ impl Session {
                 if let Some(work) = &self.work
                     && self.vardiff.share(now.ms, work.difficulty())
                 {
-                    self.difficulty_changed(out);
+                    self.difficulty_changed(now, out);
                 }
             }
             Err((verdict, refusal)) => {
@@ -443,7 +445,7 @@ impl Session {
                 out.push(Output::Share {
                     worker,
                     verdict,
-                    difficulty: self.announced.unwrap_or(self.vardiff_start()),
+                    difficulty: self.announced.unwrap_or(start_difficulty()),
                 });
                 // A stale share is nobody's fault.
                 if verdict != Verdict::Stale {
@@ -452,10 +454,10 @@ impl Session {
             }
         }
     }
+}
 
-    fn vardiff_start(&self) -> Difficulty {
-        Difficulty::new(START_DIFFICULTY).expect("a constant above zero")
-    }
+fn start_difficulty() -> Difficulty {
+    Difficulty::new(START_DIFFICULTY).expect("a constant above zero")
 }
 
 /// `d=DIFFICULTY` somewhere in a password; the rest is ignored.

@@ -371,6 +371,12 @@ fn garbage_and_floods_of_bad_shares_end_in_a_ban() {
         client.closing().is_some()
     });
     assert_eq!(bad, Some(19));
+    let mut client = Client::working(0x1b00_ffff);
+    let wishes = (0..1_000).find(|wish| {
+        client.ask("mining.suggest_difficulty", json!([1 + wish % 2]));
+        client.closing().is_some()
+    });
+    assert_eq!(wishes, Some(99), "each costs us a job");
     // Stale shares alone do not.
     let mut client = Client::working(0x1b00_ffff);
     assert!((0..1_000).all(|nonce| client.submit("gone", nonce)[0]["error"][0] == 21));

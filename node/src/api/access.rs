@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
 use super::problem::Problem;
 
@@ -183,16 +185,31 @@ impl Access {
             )
             .expected("a node started with --api-token-file, or a request over loopback"));
         };
-        let given = headers
+        let bearer = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
+        // Miners have no other place for it than the password.
+        let given = bearer
+            .map(str::to_owned)
+            .or_else(|| basic(headers).map(|(_, password)| password));
         match given {
             Some(given) if token.is(given.trim()) => Ok(()),
             Some(_) => Err(unauthorized("the token is wrong")),
             None => Err(unauthorized("the request has no token")),
         }
     }
+}
+
+/// User and password of `Authorization: Basic`, the only form that old miners have.
+pub fn basic(headers: &HeaderMap) -> Option<(String, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let bytes = BASE64_STANDARD
+        .decode(value.strip_prefix("Basic ")?.trim())
+        .ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (user, password) = text.split_once(':')?;
+    Some((user.to_owned(), password.to_owned()))
 }
 
 fn unauthorized(detail: &str) -> Problem {
@@ -337,6 +354,9 @@ mod tests {
             ("Bearer 0123456789abcdeF", "unauthorized"),
             ("Bearer ", "unauthorized"),
             ("Basic 0123456789abcdef", "unauthorized"),
+            // x:0123456789abcdef
+            ("Basic eDowMTIzNDU2Nzg5YWJjZGVm", "ok"),
+            ("Basic eDowMTIzNDU2Nzg5YWJjZGVn", "unauthorized"),
         ];
         for (authorization, expected) in cases {
             let pairs = [host, ("authorization", authorization)];

@@ -289,24 +289,32 @@ pub trait Backend: Send + Sync + 'static {
     /// [`BackendError::NotAvailable`] when this node cannot.
     fn block_template(&self) -> Answer<serde_json::Value>;
 
+    /// Whether a template made now would differ from the one with this `longpollid`: another tip, or
+    /// more fees. An id that no template had is old.
+    ///
+    /// # Errors
+    /// When the node cannot tell.
+    fn template_is_old(&self, longpollid: &str) -> Answer<bool>;
+
     /// Takes a solved block in its canonical encoding; a text says why it was rejected.
     ///
     /// # Errors
     /// [`BackendError::NotAvailable`] when this node cannot.
     fn submit_block(&self, bytes: &[u8]) -> Answer<Result<Hash32, String>>;
 
-    /// A header to search (`getwork` without a parameter), as the JSON of the method.
+    /// A header to search (`getwork` without a parameter), as the JSON of the method. `user` is
+    /// whom the miner names, and is paid if it is an address.
     ///
     /// # Errors
     /// [`BackendError::NotAvailable`] when this node cannot, or the chain's proof-of-work function
     /// is not the one that foreign miners have.
-    fn get_work(&self) -> Answer<serde_json::Value>;
+    fn get_work(&self, user: Option<&str>) -> Answer<serde_json::Value>;
 
-    /// Takes a solved header (`getwork` with data); whether it was good.
+    /// Takes a solved header (`getwork` with data); a text says why it was not good.
     ///
     /// # Errors
     /// As [`Backend::get_work`].
-    fn submit_work(&self, data: &[u8]) -> Answer<bool>;
+    fn submit_work(&self, data: &[u8]) -> Answer<Result<(), String>>;
 
     /// libp2p's own metrics as an OpenMetrics page; empty when there are none.
     fn libp2p_metrics(&self) -> String;

@@ -9,6 +9,8 @@ pub const BODY_BYTES_MAX: usize = 1 << 20;
 pub const RPC_BODY_BYTES_MAX: usize = 10 << 20;
 /// Calls in one JSON-RPC batch: a batch must not do more than a client's fair share of requests.
 pub const RPC_BATCH_MAX: usize = 16;
+/// How often a long poll looks for higher fees; a new tip wakes it at once.
+pub const LONG_POLL_LOOK: Duration = Duration::from_secs(1);
 /// Blocks of one `generatetoaddress`: bounded by the request's time.
 pub const GENERATE_BLOCKS_MAX: u32 = 1_000;
 /// Blocks on a page; a summary needs the block's index row only.
@@ -46,6 +48,10 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Time for the answer of `POST /rpc`: `generatetoaddress` searches for as long as it takes.
     pub rpc_timeout: Duration,
+    /// Long polls at a time; each holds a connection.
+    pub long_polls_max: usize,
+    /// Time after which a long poll is answered although nothing is new.
+    pub long_poll_time: Duration,
     /// Time in which a client must take at least one more byte of its answer.
     pub write_stall_timeout: Duration,
     /// How often an idle WebSocket is pinged; two pings without answer close it.
@@ -62,6 +68,8 @@ impl Default for Limits {
             body_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(30),
             rpc_timeout: Duration::from_secs(600),
+            long_polls_max: 128,
+            long_poll_time: Duration::from_secs(90),
             write_stall_timeout: Duration::from_secs(20),
             ping_interval: Duration::from_secs(20),
         }

@@ -3,19 +3,24 @@
 //! Speaks JSON-RPC 2.0 and the 1.0 that old miners send (no `jsonrpc` member; the answer has both
 //! `result` and `error`). Errors of a call are in the answer's body with HTTP status 200; only a
 //! request that cannot be served at all (access, size, time) is a problem document.
+//!
+//! A long poll (`getblocktemplate` with a `longpollid`; getwork at `/rpc?longpoll`, which the header
+//! `X-Long-Polling` names) waits outside of the threads that calls into the node occupy.
+//! Rules: `spec/14-mining.md#getwork`.
 
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::access::basic;
 use super::backend::{Backend, BackendError};
 use super::extract::RpcBody;
-use super::limits::{GENERATE_BLOCKS_MAX, RPC_BATCH_MAX};
+use super::limits::{GENERATE_BLOCKS_MAX, LONG_POLL_LOOK, RPC_BATCH_MAX};
 use super::problem::{Problem, WriteProblems};
 use super::state::Api;
 
@@ -85,6 +90,13 @@ impl From<BackendError> for RpcError {
     }
 }
 
+/// The query of a getwork that waits for a new tip.
+const LONG_POLL_QUERY: &str = "longpoll";
+/// Where a getwork may wait.
+const X_LONG_POLLING: HeaderName = HeaderName::from_static("x-long-polling");
+/// Why a solution of getwork was not good.
+const X_REJECT_REASON: HeaderName = HeaderName::from_static("x-reject-reason");
+
 /// JSON-RPC: getblocktemplate, submitblock, getwork; generatetoaddress on devnets only.
 #[utoipa::path(post, path = "/rpc", tag = "node", request_body = RpcCall,
     responses(
@@ -93,7 +105,12 @@ impl From<BackendError> for RpcError {
         (status = 204, description = "A notification was taken."),
         WriteProblems,
     ))]
-pub async fn rpc(State(api): State<Arc<Api>>, RpcBody(body): RpcBody) -> Result<Response, Problem> {
+pub async fn rpc(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    RpcBody(body): RpcBody,
+) -> Result<Response, Problem> {
     let request: Value = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => {
@@ -101,50 +118,145 @@ pub async fn rpc(State(api): State<Arc<Api>>, RpcBody(body): RpcBody) -> Result<
             return Ok(axum::Json(answer(true, Value::Null, Err(error))).into_response());
         }
     };
+    let asks_for_work =
+        request["method"] == "getwork" && param(&request["params"], 0, "data").is_none();
+    let wait = match long_poll_of(&request) {
+        Some(id) => Some(id.to_owned()),
+        None if asks_for_work && query.as_deref() == Some(LONG_POLL_QUERY) => {
+            let tip = api.call(|backend| Ok(backend.chain()?.tip().id.to_string()));
+            Some(tip.await?)
+        }
+        None => None,
+    };
+    if let Some(id) = wait
+        && let Err(error) = wait_for_news(&api, id).await?
+    {
+        let is_2 = request["jsonrpc"].is_string();
+        return Ok(axum::Json(answer(is_2, request["id"].clone(), Err(error))).into_response());
+    }
+    let user = basic(&headers)
+        .map(|(user, _)| user)
+        .filter(|user| !user.is_empty());
     let answers = api
-        .call(move |backend| Ok(run_request(backend, request)))
+        .call(move |backend| Ok(run_request(&Caller { backend, user }, request)))
         .await?;
-    Ok(match answers {
-        Some(answers) => axum::Json(answers).into_response(),
-        None => StatusCode::NO_CONTENT.into_response(),
-    })
+    let Some((answers, reject_reason)) = answers else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let mut response = axum::Json(answers).into_response();
+    if asks_for_work && let Some(value) = long_polling(&headers) {
+        response.headers_mut().insert(X_LONG_POLLING, value);
+    }
+    if let Some(value) = reject_reason.and_then(|why| HeaderValue::from_str(&why).ok()) {
+        response.headers_mut().insert(X_REJECT_REASON, value);
+    }
+    Ok(response)
 }
 
-fn run_request(backend: &dyn Backend, request: Value) -> Option<Value> {
+/// Where to wait, in full: miners join a path to whatever they were given, each in its own way.
+fn long_polling(headers: &HeaderMap) -> Option<HeaderValue> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    HeaderValue::from_str(&format!("http://{host}{PATH}?{LONG_POLL_QUERY}")).ok()
+}
+
+/// The `longpollid` of a lone getblocktemplate.
+fn long_poll_of(request: &Value) -> Option<&str> {
+    if request["method"] != "getblocktemplate" {
+        return None;
+    }
+    template_request(&request["params"])?
+        .get("longpollid")?
+        .as_str()
+}
+
+/// The object that getblocktemplate may be given (BIP 22).
+fn template_request(params: &Value) -> Option<&serde_json::Map<String, Value>> {
+    match params {
+        Value::Array(list) => list.first()?.as_object(),
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
+}
+
+/// Waits until the template with this id is old, for a bounded time; an error when too many wait.
+async fn wait_for_news(api: &Api, id: String) -> Result<Result<(), RpcError>, Problem> {
+    let Ok(_place) = Arc::clone(&api.long_polls).try_acquire_owned() else {
+        let max = api.limits.long_polls_max;
+        let message = format!("{max} long polls wait already, the most: ask without");
+        return Ok(Err(RpcError::new(NOT_READY, message)));
+    };
+    let mut chain = api.events.watch_chain();
+    let mut stopping = api.stopping.clone();
+    let enough = tokio::time::sleep(api.limits.long_poll_time);
+    tokio::pin!(enough);
+    loop {
+        let id = id.clone();
+        let is_old = api.call(move |backend| Ok(backend.template_is_old(&id)?));
+        if is_old.await? {
+            return Ok(Ok(()));
+        }
+        tokio::select! {
+            changed = chain.changed() => {
+                if changed.is_err() {
+                    return Ok(Ok(()));
+                }
+            }
+            _ = tokio::time::sleep(LONG_POLL_LOOK) => {}
+            _ = &mut enough => return Ok(Ok(())),
+            _ = stopping.changed() => return Ok(Ok(())),
+        }
+    }
+}
+
+/// Who calls: the node behind, and the user that the request names.
+struct Caller<'a> {
+    backend: &'a dyn Backend,
+    user: Option<String>,
+}
+
+/// The answers, and why a solution was not good.
+type Answered = (Value, Option<String>);
+
+fn run_request(caller: &Caller<'_>, request: Value) -> Option<Answered> {
     let Value::Array(calls) = request else {
-        return run_call(backend, request);
+        return run_call(caller, request);
     };
     if calls.is_empty() || calls.len() > RPC_BATCH_MAX {
         let message = format!(
             "a batch has 1 to {RPC_BATCH_MAX} calls, this one {}",
             calls.len()
         );
-        return Some(answer(
-            true,
-            Value::Null,
-            Err(RpcError::new(INVALID_REQUEST, message)),
-        ));
+        let error = RpcError::new(INVALID_REQUEST, message);
+        return Some((answer(true, Value::Null, Err(error)), None));
     }
     let answers: Vec<Value> = calls
         .into_iter()
-        .filter_map(|call| run_call(backend, call))
+        .filter_map(|call| {
+            if long_poll_of(&call).is_some() {
+                let message = "longpollid: a long poll waits alone, not in a batch";
+                let error = RpcError::new(INVALID_PARAMS, message);
+                return Some(answer(true, call["id"].clone(), Err(error)));
+            }
+            run_call(caller, call).map(|(answer, _)| answer)
+        })
         .collect();
-    (!answers.is_empty()).then_some(Value::Array(answers))
+    (!answers.is_empty()).then_some((Value::Array(answers), None))
 }
 
 /// Runs one call; none for a notification, which has no id.
-fn run_call(backend: &dyn Backend, call: Value) -> Option<Value> {
+fn run_call(caller: &Caller<'_>, call: Value) -> Option<Answered> {
     let call: RpcCall = match serde_json::from_value(call) {
         Ok(call) => call,
         Err(error) => {
             let error = RpcError::new(INVALID_REQUEST, format!("no call: {error}"));
-            return Some(answer(true, Value::Null, Err(error)));
+            return Some((answer(true, Value::Null, Err(error)), None));
         }
     };
     let is_2 = call.jsonrpc.is_some();
-    let result = dispatch(backend, &call.method, &call.params);
+    let mut why = None;
+    let result = dispatch(caller, &call.method, &call.params, &mut why);
     let is_notification = is_2 && call.id.is_none();
-    (!is_notification).then(|| answer(is_2, call.id.unwrap_or_default(), result))
+    (!is_notification).then(|| (answer(is_2, call.id.unwrap_or_default(), result), why))
 }
 
 fn answer(is_2: bool, id: Value, result: Result<Value, RpcError>) -> Value {
@@ -157,12 +269,22 @@ fn answer(is_2: bool, id: Value, result: Result<Value, RpcError>) -> Value {
     }
 }
 
-fn dispatch(backend: &dyn Backend, method: &str, params: &Value) -> Result<Value, RpcError> {
+fn dispatch(
+    caller: &Caller<'_>,
+    method: &str,
+    params: &Value,
+    why: &mut Option<String>,
+) -> Result<Value, RpcError> {
+    let backend = caller.backend;
     match method {
         "generatetoaddress" => generate_to_address(backend, params),
+        "getblocktemplate" if wants_bitcoin(params) => {
+            let message = "this chain's blocks are not Bitcoin's: use getwork or Stratum";
+            Err(RpcError::new(METHOD_NOT_FOUND, message))
+        }
         "getblocktemplate" => Ok(backend.block_template()?),
         "submitblock" => submit_block(backend, params),
-        "getwork" => get_work(backend, params),
+        "getwork" => get_work(caller, params, why),
         other => {
             let other: String = other.chars().take(80).collect();
             let message = format!(
@@ -225,11 +347,31 @@ fn submit_block(backend: &dyn Backend, params: &Value) -> Result<Value, RpcError
     })
 }
 
-fn get_work(backend: &dyn Backend, params: &Value) -> Result<Value, RpcError> {
+/// Whether the caller is a program that builds Bitcoin's blocks from the template: it names the
+/// parts of their coinbase and their rules. An error makes such miners fall back to getwork; ours
+/// would only confuse them.
+fn wants_bitcoin(params: &Value) -> bool {
+    let Some(request) = template_request(params) else {
+        return false;
+    };
+    let names = |key: &str, wanted: &[&str]| {
+        let list = request.get(key).and_then(Value::as_array);
+        let mut names = list.into_iter().flatten().filter_map(Value::as_str);
+        names.any(|name| wanted.contains(&name))
+    };
+    names("rules", &["segwit", "!segwit"])
+        && names("capabilities", &["coinbasetxn", "coinbasevalue", "workid"])
+}
+
+fn get_work(
+    caller: &Caller<'_>,
+    params: &Value,
+    why: &mut Option<String>,
+) -> Result<Value, RpcError> {
     if param(params, 0, "data").is_none() {
-        return Ok(backend.get_work()?);
+        return Ok(caller.backend.get_work(caller.user.as_deref())?);
     }
-    Ok(Value::Bool(
-        backend.submit_work(&hex_param(params, "data")?)?,
-    ))
+    let solved = caller.backend.submit_work(&hex_param(params, "data")?)?;
+    *why = solved.err();
+    Ok(Value::Bool(why.is_none()))
 }

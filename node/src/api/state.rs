@@ -27,6 +27,8 @@ pub struct Api {
     calls: Arc<Semaphore>,
     /// Room for WebSockets.
     pub websockets: Arc<Semaphore>,
+    /// Room for long polls.
+    pub long_polls: Arc<Semaphore>,
     /// Turns true when the server stops.
     pub stopping: watch::Receiver<bool>,
 }
@@ -48,6 +50,7 @@ impl Api {
             access,
             calls: Arc::new(Semaphore::new(limits.calls_max)),
             websockets: Arc::new(Semaphore::new(limits.websockets_max)),
+            long_polls: Arc::new(Semaphore::new(limits.long_polls_max)),
             limits,
             stopping,
         }

@@ -96,7 +96,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
     assert_eq!(from_file.threads, Some(7));
     assert_eq!(from_file.roles, vec![Role::Ledger, Role::Sql]);
     assert_eq!(from_file.max_memory_bytes, Some(1 << 30));
-    assert_eq!(from_file.ignored().len(), 3);
+    assert_eq!(from_file.ignored().len(), 2);
 }
 
 #[test]

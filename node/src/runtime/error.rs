@@ -1,6 +1,7 @@
 //! Why a node does not start, or stops by itself.
 
 use crate::api::StartError;
+use crate::stratum::StratumError;
 use cairn_network::NetworkError;
 use cairn_protocol::address::AddressError;
 use cairn_protocol::ledger::Fault;
@@ -59,6 +60,12 @@ pub enum NodeError {
     /// The API cannot start.
     #[error(transparent)]
     Api(#[from] StartError),
+    /// Stratum cannot be served.
+    #[error(transparent)]
+    Stratum(#[from] StratumError),
+    /// Stratum is asked for where no foreign miner can mine.
+    #[error("--stratum: {0}")]
+    ForeignMiners(String),
     /// Threads, signals or timers cannot be had.
     #[error("cannot start: {0}")]
     Runtime(io::Error),
@@ -78,6 +85,7 @@ impl NodeError {
                 | NodeError::NoRewardAddress
                 | NodeError::Multiaddr { .. }
                 | NodeError::Missing(_)
+                | NodeError::ForeignMiners(_)
         )
     }
 }

@@ -8,16 +8,16 @@
 //! the store is open; a fault of the disk stops the node instead of letting it promise more.
 
 mod backend;
-mod clock;
+pub(crate) mod clock;
 mod disk;
 mod error;
 mod files;
-mod ledger;
+pub(crate) mod ledger;
 mod mining;
 mod net;
 mod net_metrics;
 mod peers;
-mod relay;
+pub(crate) mod relay;
 mod serve;
 mod sync;
 mod view;
@@ -27,6 +27,7 @@ pub use error::NodeError;
 use crate::api::{ApiServer, ApiSettings, EventHub};
 use crate::config::{ChainChoice, NodeConfig, Role};
 use crate::metrics::{KnownLabels, Metrics};
+use crate::stratum::{self, StratumServer, WorkFeed};
 use backend::NodeBackend;
 use cairn_consensus::mempool::Policy;
 use cairn_miner::{Kernel, Miner, Settings};
@@ -52,7 +53,7 @@ use tokio::sync::{mpsc, watch};
 
 /// Time that each part has to stop; all of them together stay below the five seconds that a node
 /// promises.
-const STOP_MAX: Duration = Duration::from_millis(1_100);
+const STOP_MAX: Duration = Duration::from_millis(950);
 
 /// Memory of a devnet node's mempool: the process stays below 60 MB.
 const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;
@@ -82,6 +83,9 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
         return Err(NodeError::Missing("a node with the role sql alone"));
     }
     let reward = reward_address(config, &params)?;
+    if let (Some(_), Some(why)) = (config.stratum, stratum::refusal(&params)) {
+        return Err(NodeError::ForeignMiners(why));
+    }
     let directory = DataDirectory::open(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -147,6 +151,17 @@ async fn run_parts(
         };
         tokio::spawn(Arc::clone(&node_miner).run(setup, solutions));
     }
+    let feed = WorkFeed::new(
+        ledger.clone(),
+        Arc::clone(&relay),
+        syncing.clone(),
+        metrics.registry(),
+    );
+    tokio::spawn(Arc::clone(&feed).run());
+    let foreign = match config.stratum {
+        Some(at) => Some(StratumServer::start(at, params.network(), Arc::clone(&feed)).await?),
+        None => None,
+    };
     let net_metrics = NetMetrics::new(metrics.registry(), network.counters())
         .expect("the families have names of their own");
     let stopping = Arc::new(AtomicBool::new(false));
@@ -158,6 +173,8 @@ async fn run_parts(
         mining_enabled: config.mine,
         reward,
         syncing,
+        feed,
+        stratum: foreign.as_ref().map(StratumServer::local_address),
         stopping: Arc::clone(&stopping),
         metrics: Arc::clone(&metrics),
         net_metrics,
@@ -176,6 +193,12 @@ async fn run_parts(
         limits: Default::default(),
     };
     let api = ApiServer::start(settings, backend, hub, metrics).await?;
+    if let Some(foreign) = &foreign {
+        say(&format!(
+            "stratum stratum+tcp://{}",
+            foreign.local_address()
+        ));
+    }
     say(&format!("api http://{}", api.local_address()));
     tracing::info!(
         chain = params.name(), genesis = %params.chain_id(), height = ledger.view().height,
@@ -190,13 +213,25 @@ async fn run_parts(
         }
     };
     stopping.store(true, Ordering::Relaxed);
-    stop_parts(api, &network, &ledger).await;
+    stop_parts(foreign, api, &network, &ledger).await;
     outcome
 }
 
 /// Stops the parts in reverse order; each has its time, and one that overstays it is left behind.
-async fn stop_parts(api: ApiServer, network: &NetworkHandle, ledger: &LedgerHandle) {
+async fn stop_parts(
+    foreign: Option<StratumServer>,
+    api: ApiServer,
+    network: &NetworkHandle,
+    ledger: &LedgerHandle,
+) {
     let late = |part: &str| tracing::warn!(part, "did not stop in time");
+    if let Some(foreign) = foreign
+        && tokio::time::timeout(STOP_MAX, foreign.stop())
+            .await
+            .is_err()
+    {
+        late("stratum");
+    }
     if tokio::time::timeout(STOP_MAX, api.stop()).await.is_err() {
         late("api");
     }

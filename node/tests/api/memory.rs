@@ -23,6 +23,7 @@ use cairn_node::api::model::hash::{Hash32, HexBytes};
 use cairn_node::api::model::mempool::{Mempool, MempoolTransaction};
 use cairn_node::api::model::miner::MinerStatus;
 use cairn_node::api::model::peer::{Peer, Peers};
+use cairn_node::api::model::stratum::{StratumStatus, StratumWorker};
 use cairn_node::api::model::transaction::{
     AtJson, Confirmation, LockJson, TransactionDetail, TransactionInput, TransactionOutput,
     TransactionPage, TransactionProof,
@@ -573,6 +574,26 @@ impl Backend for MemoryNode {
             hashes: 12345,
             blocks_found: 2,
             address: Some(ADDRESS.into()),
+            stratum: Some(StratumStatus {
+                listen: "127.0.0.1:3333".into(),
+                connections: 1,
+                hashes_per_second: 1e6,
+                workers_total: 1,
+                workers: vec![StratumWorker {
+                    address: ADDRESS.into(),
+                    worker: "rig".into(),
+                    connections: 1,
+                    accepted: 5,
+                    stale: 1,
+                    duplicate: 0,
+                    low_difficulty: 0,
+                    invalid: 0,
+                    blocks_found: 1,
+                    difficulty: 0.5,
+                    hashes_per_second: 1e6,
+                    last_share_seconds: Some(3),
+                }],
+            }),
         })
     }
 
@@ -605,14 +626,25 @@ impl Backend for MemoryNode {
         })
     }
 
-    fn get_work(&self) -> Answer<Value> {
-        Err(BackendError::NotAvailable(
-            "getwork is not available on a blake3 chain".into(),
-        ))
+    fn template_is_old(&self, longpollid: &str) -> Answer<bool> {
+        Ok(longpollid != self.chain()?.tip().height.to_string())
     }
 
-    fn submit_work(&self, data: &[u8]) -> Answer<bool> {
-        Ok(data.len() == 128)
+    fn get_work(&self, user: Option<&str>) -> Answer<Value> {
+        match user {
+            // A user that no test of a blake3 chain sends.
+            Some(user) => Ok(json!({ "data": user, "target": "" })),
+            None => Err(BackendError::NotAvailable(
+                "getwork is not available on a blake3 chain".into(),
+            )),
+        }
+    }
+
+    fn submit_work(&self, data: &[u8]) -> Answer<Result<(), String>> {
+        Ok(match data.len() {
+            128 => Ok(()),
+            _ => Err("stale".into()),
+        })
     }
 
     fn libp2p_metrics(&self) -> String {

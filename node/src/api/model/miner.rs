@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::stratum::StratumStatus;
+
 /// `GET /v1/miner`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MinerStatus {
@@ -24,6 +26,8 @@ pub struct MinerStatus {
     pub blocks_found: u64,
     /// Where rewards go.
     pub address: Option<String>,
+    /// Foreign miners; null when this node was started without `--stratum`.
+    pub stratum: Option<StratumStatus>,
 }
 
 /// The body of `POST /v1/miner`.

@@ -14,4 +14,5 @@ pub mod hash;
 pub mod mempool;
 pub mod miner;
 pub mod peer;
+pub mod stratum;
 pub mod transaction;

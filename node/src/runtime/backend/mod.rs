@@ -5,6 +5,7 @@
 
 mod chain;
 mod convert;
+mod getwork;
 mod work;
 
 use super::clock::{now_ms, now_s};
@@ -24,6 +25,7 @@ use crate::api::model::miner::MinerStatus;
 use crate::api::model::peer::{Peer, Peers};
 use crate::api::model::transaction::TransactionDetail;
 use crate::metrics::Metrics;
+use crate::stratum::WorkFeed;
 use cairn_consensus::chain::Source;
 use cairn_network::counters::Dropped;
 use cairn_network::{Direction, NetworkHandle};
@@ -36,6 +38,7 @@ use cairn_protocol::rules::Violation;
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::transaction::Transaction;
 use chain::SnapshotView;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,6 +67,10 @@ pub struct NodeBackend {
     pub reward: Option<address::Address>,
     /// Whether this node still catches up.
     pub syncing: watch::Receiver<bool>,
+    /// Work for foreign miners.
+    pub feed: Arc<WorkFeed>,
+    /// Where Stratum listens, if it does.
+    pub stratum: Option<SocketAddr>,
     /// Set when the node stops.
     pub stopping: Arc<AtomicBool>,
     /// Metrics whose gauges are brought up to date on demand.
@@ -332,6 +339,7 @@ impl Backend for NodeBackend {
             hashes: status.hash_rates.iter().map(|rate| rate.hashes).sum(),
             blocks_found: self.miner.blocks_found(),
             address: self.reward.map(|address| address.to_string()),
+            stratum: self.stratum.map(|listen| self.feed.status(listen)),
         })
     }
 
@@ -353,16 +361,20 @@ impl Backend for NodeBackend {
         work::block_template(self)
     }
 
+    fn template_is_old(&self, longpollid: &str) -> Answer<bool> {
+        Ok(work::is_old(self, longpollid))
+    }
+
     fn submit_block(&self, bytes: &[u8]) -> Answer<Result<Hash32, String>> {
         work::submit_block(self, bytes)
     }
 
-    fn get_work(&self) -> Answer<serde_json::Value> {
-        Err(BackendError::NotAvailable(work::NO_GETWORK.to_owned()))
+    fn get_work(&self, user: Option<&str>) -> Answer<serde_json::Value> {
+        getwork::get(self, user)
     }
 
-    fn submit_work(&self, _: &[u8]) -> Answer<bool> {
-        Err(BackendError::NotAvailable(work::NO_GETWORK.to_owned()))
+    fn submit_work(&self, data: &[u8]) -> Answer<Result<(), String>> {
+        getwork::submit(self, data)
     }
 
     fn libp2p_metrics(&self) -> String {
@@ -399,6 +411,7 @@ impl Backend for NodeBackend {
                 .with_label_values(&[name])
                 .set(gauge(bytes));
         }
+        self.feed.refresh_metrics();
         self.net_metrics.refresh(self.network.counters());
         for queue in Dropped::ALL {
             let total = self.network.counters().dropped_count(*queue);

@@ -13,10 +13,6 @@ use cairn_protocol::hash::BlockId;
 use cairn_protocol::lock::Lock;
 use serde_json::{Value, json};
 
-/// What `getwork` answers until foreign miners are served.
-pub(super) const NO_GETWORK: &str =
-    "getwork is not built yet: use getblocktemplate and submitblock, or this node's own miner";
-
 /// Blocks of one call.
 const GENERATE_MAX: u32 = 1_000;
 
@@ -137,6 +133,29 @@ pub(super) fn block_template(backend: &NodeBackend) -> Answer<Value> {
         "header": hex::encode(block.header.to_bytes()),
         "block": hex::encode(block.to_bytes()),
         "transactions": transactions.collect::<Vec<_>>(),
-        "longpollid": block.header.parent.to_hex(),
+        "longpollid": long_poll_id(&block.header.parent, best_fees(backend)),
     }))
+}
+
+fn best_fees(backend: &NodeBackend) -> u64 {
+    let weight = backend.params().limits().block_weight_max;
+    backend.ledger.mempool().read().best_fee_total(weight).0
+}
+
+/// What a template was made of: its parent and the fees that were to be had.
+fn long_poll_id(parent: &BlockId, fees: u64) -> String {
+    format!("{}-{fees}", parent.to_hex())
+}
+
+/// Whether a template with this `longpollid` is old: another tip, or more fees to be had. An id
+/// without fees waits for a tip.
+pub(super) fn is_old(backend: &NodeBackend, id: &str) -> bool {
+    let (parent, fees) = id.split_once('-').unwrap_or((id, ""));
+    if parent != backend.ledger.view().tip.to_hex() {
+        return true;
+    }
+    match fees.parse::<u64>() {
+        Ok(fees) => best_fees(backend) > fees,
+        Err(_) => !fees.is_empty(),
+    }
 }
