@@ -13,6 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         time: Duration::from_secs_f64(next("2").parse()?),
         threads: next("1").parse()?,
         algo: None,
+        header: std::array::from_fn(|i| i as u8),
     };
     let report = run(&request, |row| {
         let [wall, cpu] = [row.hashes_per_second, row.hashes_per_cpu_second].map(|r| r / 1e6);

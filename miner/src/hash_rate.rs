@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
-use crate::function::PowFunction;
 use crate::kernel::Kernel;
+use cairn_protocol::pow::PowFunction;
 
 /// The windows of the reported rates.
 const WINDOWS: [Duration; 3] = [

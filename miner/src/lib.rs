@@ -17,19 +17,19 @@
 pub mod bench;
 mod cancel;
 mod claims;
-mod function;
 mod hash_rate;
 mod kernel;
 mod miner;
 mod mining;
 mod pace;
 mod pause;
+mod power;
 mod priority;
 pub mod stratum;
 mod template;
 
+pub use cairn_protocol::pow::PowFunction;
 pub use cancel::Cancel;
-pub use function::{PowFunction, UnknownFunction, meets};
 pub use hash_rate::{Clock, HashRate, History, MonotonicClock, network_hash_rate};
 pub use kernel::self_test::Refusal;
 pub use kernel::{Kernel, UnknownKernel};
@@ -37,5 +37,6 @@ pub use miner::{Miner, MinerError, Settings, THREADS_MAX};
 pub use mining::{Mining, MiningStatus, Solved};
 pub use pace::limit_for;
 pub use pause::{PauseReason, PauseReasons};
+pub use power::{PowerSupply, runs_on_battery};
 pub use priority::Priority;
 pub use template::{EXTRA_NONCE, HEADER_BYTES, Solution, Template, TemplateError};

@@ -15,12 +15,12 @@ use ruint::aliases::U256;
 
 use crate::cancel::Cancel;
 use crate::claims::Claims;
-use crate::function::PowFunction;
 use crate::hash_rate::{Clock, HashRate, Meters, MonotonicClock};
 use crate::kernel::self_test::{Refusal, self_test};
 use crate::kernel::{Kernel, Search, Work};
 use crate::priority::Priority;
 use crate::template::{HEADER_BYTES, Solution, Template};
+use cairn_protocol::pow::PowFunction;
 
 /// Threads of one miner at most. A bound against slips of the finger; no machine has more.
 pub const THREADS_MAX: usize = 1024;

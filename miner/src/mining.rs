@@ -15,13 +15,13 @@ use parking_lot::{Condvar, Mutex, ReentrantMutex};
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::function::PowFunction;
 use crate::hash_rate::HashRate;
 use crate::kernel::Kernel;
 use crate::miner::{Miner, MinerError, Order, Outcome, batch_hashes};
 use crate::pace::{Pace, Step};
 use crate::pause::{PauseReason, PauseReasons};
 use crate::template::{Solution, Template};
+use cairn_protocol::pow::PowFunction;
 
 /// A delivered solution, and the number of the template that it solves.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Why mining rests. Each reason comes and goes by itself; mining goes on when none is left.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One reason to rest.
@@ -24,6 +26,22 @@ impl PauseReason {
         Self::NoPeers,
         Self::OnBattery,
     ];
+
+    /// The name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Syncing => "syncing",
+            Self::NoPeers => "no_peers",
+            Self::OnBattery => "on_battery",
+        }
+    }
+}
+
+impl fmt::Display for PauseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A set of reasons.
@@ -54,6 +72,13 @@ impl PauseReasons {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_serialized_form() {
+        for reason in PauseReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.to_string());
+        }
+    }
 
     #[test]
     fn reasons_come_and_go_one_by_one() {

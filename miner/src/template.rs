@@ -10,7 +10,8 @@ use std::ops::Range;
 
 use ruint::aliases::U256;
 
-use crate::function::{PowFunction, double_sha256};
+use cairn_protocol::hash::h2;
+use cairn_protocol::pow::PowFunction;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 80;
@@ -94,9 +95,9 @@ impl Template {
 
     /// The header of all positions whose high half is `extra`; its nonce is not set.
     pub(crate) fn header_of(&self, extra: u32) -> [u8; HEADER_BYTES] {
-        let coinbase_id = double_sha256(&self.coinbase_at(extra));
-        let inner = double_sha256(&[coinbase_id, self.extension_hash].concat());
-        let root = double_sha256(&[inner, self.tx_root].concat());
+        let coinbase_id = h2(&self.coinbase_at(extra));
+        let inner = h2(&[coinbase_id, self.extension_hash].concat());
+        let root = h2(&[inner, self.tx_root].concat());
         let mut header = self.header;
         header[ROOT].copy_from_slice(&root);
         header
@@ -129,8 +130,8 @@ pub struct Solution {
     pub coinbase: Vec<u8>,
     /// The position in the search space: rolled extra-nonce above nonce.
     pub position: u64,
-    /// The digest that meets the target.
-    pub digest: [u8; 32],
+    /// The digest, at or below the target.
+    pub digest: U256,
 }
 
 impl Solution {
@@ -185,12 +186,9 @@ mod tests {
         assert_eq!(header[68..76], [7; 8]);
         assert_eq!(header[76..], [0xaa, 0xbb, 0xcc, 0xdd]);
         let pair = |left: [u8; 32], right: [u8; 32]| {
-            double_sha256(&left.into_iter().chain(right).collect::<Vec<_>>())
+            h2(&left.into_iter().chain(right).collect::<Vec<_>>())
         };
-        assert_eq!(
-            header[36..68],
-            pair(pair(double_sha256(&coinbase), [1; 32]), [2; 32])
-        );
+        assert_eq!(header[36..68], pair(pair(h2(&coinbase), [1; 32]), [2; 32]));
     }
 
     #[test]
@@ -203,6 +201,6 @@ mod tests {
             [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0]
         );
         assert_eq!(solution.header, template.header_at(solution.position));
-        assert_eq!(solution.digest, double_sha256(&solution.header));
+        assert_eq!(solution.digest, U256::from_le_bytes(h2(&solution.header)));
     }
 }

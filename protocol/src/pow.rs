@@ -8,6 +8,7 @@ use crate::limits::HEADER_BYTES;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// A 256-bit target: a header's digest must not be above it.
 pub type Target = U256;
@@ -106,7 +107,7 @@ pub fn work_from_bytes(bytes: &[u8; 32]) -> Work {
 }
 
 /// The function that a network's miners search, fixed in its specification.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PowFunction {
     /// Double SHA-256: the block id itself; miners made for Bitcoin work.
@@ -115,9 +116,34 @@ pub enum PowFunction {
     Blake3,
 }
 
+/// A name that no proof-of-work function has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown proof-of-work function {0:?}: expected sha256d or blake3")]
+pub struct UnknownPowFunction(pub String);
+
+impl fmt::Display for PowFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for PowFunction {
+    type Err = UnknownPowFunction;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPowFunction> {
+        Self::ALL
+            .into_iter()
+            .find(|function| function.name() == name)
+            .ok_or_else(|| UnknownPowFunction(name.to_owned()))
+    }
+}
+
 impl PowFunction {
+    /// All functions, in the order in which reports list them.
+    pub const ALL: [Self; 2] = [Self::Sha256d, Self::Blake3];
+
     /// The name in texts.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             PowFunction::Sha256d => "sha256d",
             PowFunction::Blake3 => "blake3",
@@ -137,6 +163,18 @@ impl PowFunction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_functions_round_trip() {
+        for function in PowFunction::ALL {
+            assert_eq!(function.name().parse(), Ok(function));
+            assert_eq!(serde_json::to_value(function).unwrap(), function.name());
+        }
+        assert_eq!(
+            "scrypt".parse::<PowFunction>(),
+            Err(UnknownPowFunction("scrypt".into()))
+        );
+    }
 
     #[test]
     fn compact_forms_of_bitcoin() {

@@ -250,22 +250,3 @@ pub(super) fn scan_scalar(work: &Work, start: u32, count: u32, candidate: Candid
         top_word((), work.blake3(), nonce).at_most(work.top)
     });
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::function::PowFunction;
-    use crate::template::with_nonce;
-
-    /// The portable lane computes the crate's digests, bit for bit.
-    #[test]
-    fn one_lane_computes_the_top_word_of_the_digest() {
-        for seed in 0..40u8 {
-            let header: [u8; 80] = std::array::from_fn(|i| (i as u8).wrapping_mul(seed) ^ seed);
-            let nonce = u32::from_le_bytes([seed, 1, seed.rotate_left(3), 0xf0]);
-            let digest = PowFunction::Blake3.digest(&with_nonce(header, nonce));
-            let top = top_word::<u32>((), &Prepared::new(&header), nonce);
-            assert_eq!(top.to_le_bytes(), digest[28..], "seed {seed}");
-        }
-    }
-}

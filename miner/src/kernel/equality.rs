@@ -8,8 +8,9 @@ use std::ops::Range;
 use proptest::prelude::*;
 use ruint::aliases::U256;
 
-use super::{Kernel, Search, Work};
-use crate::function::{PowFunction, meets};
+use super::{Kernel, Search, Work, blake3, sha256d, top_of};
+use crate::template::with_nonce;
+use cairn_protocol::pow::PowFunction;
 
 /// What each kernel of this processor finds.
 fn answers(
@@ -36,9 +37,24 @@ fn lowest_by_hand(
     let solves = |nonce: &u64| {
         let mut header = *header;
         header[76..].copy_from_slice(&(*nonce as u32).to_le_bytes());
-        meets(&function.digest(&header), target)
+        function.digest(&header) <= target
     };
     range.find(solves).map(|nonce| nonce as u32)
+}
+
+/// The portable lane computes the plain crates' top words, bit for bit.
+#[test]
+fn one_lane_computes_the_top_word_of_the_digest() {
+    for seed in 0..40u8 {
+        let header: [u8; 80] = std::array::from_fn(|i| (i as u8).wrapping_mul(seed) ^ seed);
+        let nonce = u32::from_le_bytes([seed, 1, seed.rotate_left(3), 0xf0]);
+        let solved = with_nonce(header, nonce);
+        let top_of_digest = |function: PowFunction| top_of(function.digest(&solved));
+        let sha256d = sha256d::top_word::<u32>((), &sha256d::Prepared::new(&header), nonce);
+        assert_eq!(sha256d, top_of_digest(PowFunction::Sha256d), "seed {seed}");
+        let blake3 = blake3::top_word::<u32>((), &blake3::Prepared::new(&header), nonce);
+        assert_eq!(blake3, top_of_digest(PowFunction::Blake3), "seed {seed}");
+    }
 }
 
 fn any_header() -> impl Strategy<Value = [u8; 80]> {
@@ -81,7 +97,7 @@ proptest! {
         for function in PowFunction::ALL {
             let mut solved = header;
             solved[76..].copy_from_slice(&nonce.to_le_bytes());
-            let digest = U256::from_le_bytes(function.digest(&solved));
+            let digest = function.digest(&solved);
             let range = u64::from(nonce)..u64::from(nonce) + 1;
             for (kernel, answer) in answers(function, &header, digest, &range) {
                 prop_assert_eq!(answer, Some(nonce), "{} {}", function, kernel);
@@ -145,7 +161,7 @@ fn bitcoins_own_nonces_are_found() {
         let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
         let (target, nonce) = (target_of(word(72)), word(76));
         assert!(
-            meets(&PowFunction::Sha256d.digest(&header), target),
+            PowFunction::Sha256d.digest(&header) <= target,
             "block {height}"
         );
         let range = u64::from(nonce) - 3333..u64::from(nonce) + 3333;

@@ -28,8 +28,8 @@ use std::str::FromStr;
 use ruint::aliases::U256;
 use serde::{Deserialize, Serialize};
 
-use crate::function::{PowFunction, meets};
 use crate::template::{HEADER_BYTES, with_nonce};
+use cairn_protocol::pow::PowFunction;
 
 /// A way to hash many nonces of one header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -175,7 +175,7 @@ impl Work {
             PowFunction::Sha256d => Prepared::Sha256d(Box::new(sha256d::Prepared::new(&header))),
             PowFunction::Blake3 => Prepared::Blake3(Box::new(blake3::Prepared::new(&header))),
         };
-        let top = (target >> 224usize).to::<u32>();
+        let top = top_of(target);
         Self {
             function,
             header,
@@ -201,11 +201,13 @@ impl Work {
 
     /// Whether the plain crate accepts this nonce.
     fn is_solved_by(&self, nonce: u32) -> bool {
-        meets(
-            &self.function.digest(&with_nonce(self.header, nonce)),
-            self.target,
-        )
+        self.function.digest(&with_nonce(self.header, nonce)) <= self.target
     }
+}
+
+/// The most significant word of a digest or target.
+fn top_of(number: U256) -> u32 {
+    (number >> 224usize).to::<u32>()
 }
 
 /// The code of one kernel for one function.

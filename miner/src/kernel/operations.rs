@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use super::lanes::Lanes;
 use super::{blake3, sha256d};
-use crate::function::PowFunction;
+use cairn_protocol::pow::PowFunction;
 
 /// A value: its place in the trace.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use std::ops::Range;
 use ruint::aliases::U256;
 
 use super::{Kernel, Search, Work};
-use crate::function::PowFunction;
+use cairn_protocol::pow::PowFunction;
 
 /// Nonces of each trial: odd starts and lengths, and the last nonce of the space.
 const TRIALS: [Range<u64>; 3] = [

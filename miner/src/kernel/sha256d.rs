@@ -481,22 +481,3 @@ fn outer<V: Lanes>(cpu: V::Cpu, digest: [V; 8]) -> V {
     schedule.round_of_e::<InnerDigest, 60>(&mut state, last);
     state.e_after::<60>().swap_bytes()
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::function::PowFunction;
-    use crate::template::with_nonce;
-
-    /// The portable lane computes the crate's digests, bit for bit.
-    #[test]
-    fn one_lane_computes_the_top_word_of_the_digest() {
-        for seed in 0..40u8 {
-            let header: [u8; 80] = std::array::from_fn(|i| (i as u8).wrapping_mul(seed) ^ seed);
-            let nonce = u32::from_le_bytes([seed, 1, seed.rotate_left(3), 0xf0]);
-            let digest = PowFunction::Sha256d.digest(&with_nonce(header, nonce));
-            let top = top_word::<u32>((), &Prepared::new(&header), nonce);
-            assert_eq!(top.to_le_bytes(), digest[28..], "seed {seed}");
-        }
-    }
-}

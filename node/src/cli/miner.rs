@@ -1,10 +1,10 @@
 //! `cairn miner bench | pause | resume | status`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use cairn_miner::{Cancel, Kernel, Miner, PowFunction, Priority, Settings};
+use cairn_miner::PowFunction;
+use cairn_miner::bench::{self, BenchRequest, BenchRow, KernelChoice};
 use clap::{Args, Subcommand};
-use serde::Serialize;
 use serde_json::json;
 
 use super::client::{Client, NodeUrl, typed};
@@ -13,8 +13,6 @@ use super::output;
 use crate::api::model::miner::MinerStatus;
 use crate::config::THREADS_MAX;
 
-/// Nonces searched between two looks at the clock, per thread: some milliseconds of work.
-const CHUNK_NONCES: u64 = 1 << 16;
 /// Longest row; more nonces than one header has are not searched anyway.
 const SECONDS_MAX: f64 = 3600.0;
 
@@ -51,22 +49,6 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// One measured row. `header`, `start`, `hashes` and `target` say exactly what was searched, so
-/// that anybody can find the same `hits`.
-#[derive(Clone, Debug, Serialize)]
-struct Row {
-    algo: &'static str,
-    kernel: &'static str,
-    threads: usize,
-    hashes: u64,
-    hashes_per_second: f64,
-    hashes_per_cpu_second: f64,
-    header: String,
-    start: u64,
-    target: String,
-    hits: Vec<u32>,
-}
-
 /// Runs a command of `cairn miner`.
 ///
 /// # Errors
@@ -90,27 +72,98 @@ fn show(node: &NodeUrl, answer: &serde_json::Value) -> CliResult {
         return output::json(answer);
     }
     let miner: MinerStatus = typed(answer)?;
+    output::line(output::pairs(&status_pairs(&miner)))
+}
+
+fn status_pairs(miner: &MinerStatus) -> Vec<(&'static str, String)> {
     let state = match (miner.enabled, miner.paused) {
-        (false, _) => "off (the node was started without --mine)",
-        (true, true) => "paused",
-        (true, false) => "mining",
+        (false, _) => "off (the node was started without --mine)".to_owned(),
+        (true, true) => format!("paused: {}", output::plain(&miner.pauses.join(", "), 80)),
+        (true, false) => "mining".to_owned(),
     };
-    output::line(output::pairs(&[
-        ("miner", state.to_owned()),
+    let mut pairs = vec![
+        ("miner", state),
         ("function", output::plain(&miner.algo, 20)),
         ("kernel", output::plain(&miner.kernel, 40)),
         ("threads", miner.threads.to_string()),
-        ("hashes/s", format!("{:.0}", miner.hashes_per_second)),
         ("hashes", miner.hashes.to_string()),
+        (
+            "network hashes/s",
+            format!("{:.0}", miner.network_hashes_per_second),
+        ),
         ("blocks found", miner.blocks_found.to_string()),
         (
             "rewards to",
             output::plain(miner.address.as_deref().unwrap_or("nobody"), 100),
         ),
-    ]))
+    ];
+    for rate in &miner.rates {
+        let [ten, minute, quarter] = [
+            rate.hashes_per_second_10s,
+            rate.hashes_per_second_60s,
+            rate.hashes_per_second_15m,
+        ];
+        pairs.push((
+            "hashes/s",
+            format!(
+                "{ten:.0} over 10 s, {minute:.0} over 60 s, {quarter:.0} over 15 min, \
+                 {:.0} per CPU second ({} {})",
+                rate.hashes_per_cpu_second,
+                output::plain(&rate.algo, 20),
+                output::plain(&rate.kernel, 40),
+            ),
+        ));
+    }
+    pairs
 }
 
 fn bench(args: &BenchArgs) -> CliResult {
+    let request = request(args)?;
+    let mut printed = Ok(());
+    let report = bench::run(&request, |row| {
+        if !args.json && printed.is_ok() {
+            printed = output::line(row_text(row));
+        }
+    })
+    .map_err(|error| CliError::failed(error).next("cairn miner bench --kernel all"))?;
+    printed?;
+    if args.json {
+        return output::json(&report);
+    }
+    for limit in &report.limits {
+        output::line(format!(
+            "{:<8} {:<10} limit: {:.0} per CPU second at {:.1} vector operations a hash",
+            limit.algo.name(),
+            limit.kernel.name(),
+            limit.hashes_per_cpu_second,
+            limit.operations_per_hash
+        ))?;
+    }
+    for other in &report.comparisons {
+        output::line(format!(
+            "{:<8} {:<10} for comparison: {:.0} per CPU second",
+            other.algo.name(),
+            other.name,
+            other.hashes_per_cpu_second
+        ))?;
+    }
+    Ok(())
+}
+
+fn row_text(row: &BenchRow) -> String {
+    format!(
+        "{:<8} {:<10} {:>3} threads {:>16.0} hashes/s {:>16.0} per CPU second  {} hits",
+        row.algo.name(),
+        row.kernel.name(),
+        row.threads,
+        row.hashes_per_second,
+        row.hashes_per_cpu_second,
+        row.hits.len()
+    )
+}
+
+/// What the arguments ask for, over a random header.
+fn request(args: &BenchArgs) -> Result<BenchRequest, CliError> {
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -124,157 +177,97 @@ fn bench(args: &BenchArgs) -> CliResult {
             .value(args.seconds)
             .expected(format!("more than 0 and at most {SECONDS_MAX} seconds")));
     }
-    let mut rows = Vec::new();
-    for function in functions(args.algo.as_deref())? {
-        for kernel in kernels(&args.kernel, function)? {
-            let row = measure(
-                function,
-                kernel,
-                threads,
-                Duration::from_secs_f64(args.seconds),
-            )?;
-            if !args.json {
-                output::line(format!(
-                    "{:<8} {:<10} {threads:>3} threads {:>16.0} hashes/s {:>16.0} per CPU second  {} hits",
-                    row.algo,
-                    row.kernel,
-                    row.hashes_per_second,
-                    row.hashes_per_cpu_second,
-                    row.hits.len()
-                ))?;
-            }
-            rows.push(row);
-        }
-    }
-    if args.json {
-        output::json(&json!({ "results": rows }))
-    } else {
-        Ok(())
-    }
-}
-
-fn functions(named: Option<&str>) -> Result<Vec<PowFunction>, CliError> {
-    let Some(name) = named else {
-        return Ok(PowFunction::ALL.to_vec());
-    };
-    let function = name.parse().map_err(|error| {
+    let algo = args.algo.as_deref().map(str::parse::<PowFunction>);
+    let algo = algo.transpose().map_err(|error| {
         CliError::usage(error)
             .expected("sha256d or blake3")
             .next("cairn miner bench")
     })?;
-    Ok(vec![function])
-}
-
-/// The kernels to measure; none means the machine's own choice.
-fn kernels(named: &str, function: PowFunction) -> Result<Vec<Option<Kernel>>, CliError> {
-    let runs = |kernel: &Kernel| kernel.implements(function) && kernel.is_available();
-    match named {
-        "auto" => Ok(vec![None]),
-        "all" => Ok(Kernel::ALL.into_iter().filter(runs).map(Some).collect()),
-        name => {
-            let kernel: Kernel = name
-                .parse()
-                .map_err(|error| CliError::usage(error).next("cairn miner bench --kernel all"))?;
-            // A kernel of one function only is measured for that one.
-            Ok(if kernel.implements(function) {
-                vec![Some(kernel)]
-            } else {
-                Vec::new()
-            })
-        }
-    }
-}
-
-fn measure(
-    function: PowFunction,
-    kernel: Option<Kernel>,
-    threads: usize,
-    duration: Duration,
-) -> Result<Row, CliError> {
-    let settings = Settings {
-        threads: Some(threads),
+    let kernel = args
+        .kernel
+        .parse::<KernelChoice>()
+        .map_err(|error| CliError::usage(error).next("cairn miner bench --kernel all"))?;
+    Ok(BenchRequest {
+        algo,
         kernel,
-        priority: Priority::Normal,
-    };
-    let miner = Miner::new(settings)
-        .map_err(|error| CliError::failed(error).next("cairn miner bench --kernel auto"))?;
-    // 2^-20 of all hashes hit: a big-endian number with twenty leading zero bits.
-    let target = ruint::aliases::U256::MAX >> 20usize;
-    let mut header = [0; 80];
-    rand::fill(&mut header[..76]);
-    let cancel = Cancel::new();
-    let (mut next, mut hits) = (0u64, Vec::new());
-    let (cpu, wall) = (cpu_time(), Instant::now());
-    // Each chunk is searched to its end, so `hits` are exactly those of `start..start + hashes`.
-    while wall.elapsed() < duration && next < 1 << 32 {
-        let end = (next + CHUNK_NONCES * threads as u64).min(1 << 32);
-        while let Some(hit) = miner.search_header(function, &header, target, next..end, &cancel) {
-            hits.push(hit);
-            next = u64::from(hit) + 1;
-        }
-        next = end;
-    }
-    let (seconds, cpu_seconds) = (
-        wall.elapsed().as_secs_f64(),
-        (cpu_time() - cpu).as_secs_f64(),
-    );
-    Ok(Row {
-        algo: function.name(),
-        kernel: miner.kernel(function).name(),
         threads,
-        hashes: next,
-        hashes_per_second: next as f64 / seconds,
-        hashes_per_cpu_second: next as f64 / cpu_seconds.max(f64::MIN_POSITIVE),
-        header: hex::encode(header),
-        start: 0,
-        target: format!("{target:064x}"),
-        hits,
+        time: Duration::from_secs_f64(args.seconds),
+        header: std::array::from_fn(|_| rand::random()),
     })
-}
-
-/// CPU time of this process.
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cairn_miner::Kernel;
 
-    #[test]
-    fn the_hits_of_a_row_are_all_that_it_searched_and_no_other() {
-        for function in PowFunction::ALL {
-            let row = measure(function, None, 2, Duration::from_millis(1)).unwrap();
-            let mut header: [u8; 80] = hex::decode(&row.header).unwrap().try_into().unwrap();
-            let target = ruint::aliases::U256::from_str_radix(&row.target, 16).unwrap();
-            assert_eq!(row.target.len(), 64);
-            assert!(row.hashes >= CHUNK_NONCES);
-            let mut found = Vec::new();
-            for nonce in row.start..row.start + row.hashes {
-                header[76..].copy_from_slice(&(nonce as u32).to_le_bytes());
-                let digest = ruint::aliases::U256::from_le_bytes(function.digest(&header));
-                if digest <= target {
-                    found.push(nonce as u32);
-                }
-            }
-            assert_eq!(row.hits, found);
+    fn args(algo: Option<&str>, kernel: &str) -> BenchArgs {
+        BenchArgs {
+            algo: algo.map(str::to_owned),
+            kernel: kernel.to_owned(),
+            threads: Some(2),
+            seconds: 0.001,
+            json: true,
         }
     }
 
     #[test]
-    fn kernels_are_named_or_all() {
-        assert_eq!(kernels("auto", PowFunction::Blake3).unwrap(), vec![None]);
-        let all = kernels("all", PowFunction::Sha256d).unwrap();
-        assert!(all.contains(&Some(Kernel::Naive)) && all.len() >= 2);
-        assert!(
-            kernels("quantum", PowFunction::Sha256d)
-                .unwrap_err()
-                .is_usage
+    fn the_status_names_the_reasons_to_rest_and_every_rate() {
+        let status = serde_json::from_value(json!({
+            "enabled": true, "paused": true, "pauses": ["syncing", "on_battery"],
+            "algo": "blake3", "kernel": "avx512", "threads": 2, "hashes_per_second": 2.0,
+            "network_hashes_per_second": 7.0, "hashes": 9, "blocks_found": 0, "address": null,
+            "rates": [{
+                "algo": "blake3", "kernel": "avx512", "hashes": 9, "hashes_per_second_10s": 1.0,
+                "hashes_per_second_60s": 2.0, "hashes_per_second_15m": 3.0,
+                "hashes_per_cpu_second": 4.0
+            }]
+        }));
+        let pairs = status_pairs(&status.unwrap());
+        let text = |name: &str| &pairs.iter().find(|pair| pair.0 == name).unwrap().1;
+        assert_eq!(text("miner"), "paused: syncing, on_battery");
+        assert_eq!(text("network hashes/s"), "7");
+        assert_eq!(
+            text("hashes/s"),
+            "1 over 10 s, 2 over 60 s, 3 over 15 min, 4 per CPU second (blake3 avx512)"
         );
-        assert!(functions(Some("md5")).unwrap_err().is_usage);
+    }
+
+    #[test]
+    fn arguments_become_a_request() {
+        let all = request(&args(None, "all")).unwrap();
+        assert_eq!((all.algo, all.kernel), (None, KernelChoice::All));
+        assert_eq!((all.threads, all.time), (2, Duration::from_millis(1)));
+        let one = request(&args(Some("blake3"), "naive")).unwrap();
+        assert_eq!(one.algo, Some(PowFunction::Blake3));
+        assert_eq!(one.kernel, KernelChoice::One(Kernel::Naive));
+        assert_ne!(one.header, all.header, "nobody knows the hits beforehand");
+        assert!(request(&args(None, "quantum")).unwrap_err().is_usage);
+        assert!(request(&args(Some("md5"), "auto")).unwrap_err().is_usage);
+    }
+
+    /// The contract of `--json`: anybody can find the same hits from what a row says.
+    #[test]
+    fn the_hits_of_a_row_are_all_that_it_searched_and_no_other() {
+        let request = request(&args(None, "auto")).unwrap();
+        let report = serde_json::to_value(bench::run(&request, |_| ()).unwrap()).unwrap();
+        let rows = report["results"].as_array().unwrap();
+        assert_eq!(rows.len(), PowFunction::ALL.len());
+        for row in rows {
+            let text = |field: &str| row[field].as_str().unwrap();
+            let number = |field: &str| row[field].as_u64().unwrap();
+            let function: PowFunction = text("algo").parse().unwrap();
+            let mut header: [u8; 80] = hex::decode(text("header")).unwrap().try_into().unwrap();
+            let target = ruint::aliases::U256::from_str_radix(text("target"), 16).unwrap();
+            assert_eq!(text("target").len(), 64);
+            let mut found = Vec::new();
+            for nonce in number("start")..number("start") + number("hashes") {
+                header[76..].copy_from_slice(&(nonce as u32).to_le_bytes());
+                if function.digest(&header) <= target {
+                    found.push(nonce);
+                }
+            }
+            assert_eq!(row["hits"], json!(found));
+        }
     }
 }

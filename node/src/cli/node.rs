@@ -51,6 +51,10 @@ pub struct NodeArgs {
     /// Search with this many threads [env: CAIRN_THREADS]
     #[arg(long, value_name = "N")]
     pub threads: Option<String>,
+    /// How hard search threads compete for processors; without it idle, but normal on a chain that
+    /// bounds the rate itself [env: CAIRN_MINER_PRIORITY]
+    #[arg(long, value_name = "idle|normal")]
+    pub miner_priority: Option<String>,
     /// Pay mining rewards to this address [env: CAIRN_MINE_TO]
     #[arg(long, value_name = "ADDRESS")]
     pub mine_to: Option<String>,
@@ -80,6 +84,7 @@ impl NodeArgs {
             ("sql", &self.sql),
             ("stratum", &self.stratum),
             ("threads", &self.threads),
+            ("miner_priority", &self.miner_priority),
             ("mine_to", &self.mine_to),
             ("validator_key", &self.validator_key),
             ("roles", &self.roles),

@@ -61,6 +61,7 @@ pub fn status(node: &NodeUrl) -> CliResult {
             "mempool",
             format!("{} transactions", status.mempool_transactions),
         ),
+        ("miner", format!("{} hashes/s", status.hashes_per_second)),
     ]))
 }
 

@@ -82,6 +82,11 @@ pub(super) const KEYS: &[Key] = &[
         expected: "a number from 1 to 1024",
     },
     Key {
+        name: "miner_priority",
+        kind: Kind::Text,
+        expected: "idle or normal",
+    },
+    Key {
         name: "mine_to",
         kind: Kind::Text,
         expected: "an address of this chain",

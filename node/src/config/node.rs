@@ -3,6 +3,7 @@
 //! Invariant: a [`NodeConfig`] holds values of the right form only; whether files exist and ports are
 //! free is found out by the parts that use them.
 
+use cairn_miner::Priority;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -73,6 +74,8 @@ pub struct NodeConfig {
     pub mine: bool,
     /// Search threads; none given means the miner's own choice.
     pub threads: Option<usize>,
+    /// How hard search threads compete for processors; none given means what suits the chain.
+    pub miner_priority: Option<Priority>,
     /// The address that mining rewards go to.
     pub mine_to: Option<String>,
     /// The key this node votes with.
@@ -126,6 +129,7 @@ impl NodeConfig {
                 Raw::Text(text) => text.parse().ok().filter(|n| (1..=THREADS_MAX).contains(n)),
                 _ => None,
             })?,
+            miner_priority: settings.text("miner_priority", priority)?,
             mine_to: settings.text("mine_to", |text| Some(text.to_owned()))?,
             validator_key: settings.text("validator_key", path)?,
             roles: roles(settings.list("roles", role)?),
@@ -168,6 +172,14 @@ fn roles(given: Option<Vec<Role>>) -> Vec<Role> {
     roles.sort();
     roles.dedup();
     roles
+}
+
+fn priority(text: &str) -> Option<Priority> {
+    match text {
+        "idle" => Some(Priority::Idle),
+        "normal" => Some(Priority::Normal),
+        _ => None,
+    }
 }
 
 fn log_format(text: &str) -> Option<LogFormat> {

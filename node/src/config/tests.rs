@@ -60,6 +60,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         stratum = "127.0.0.1:6"
         mine = true
         threads = 7
+        miner_priority = "normal"
         mine_to = "dcrn1x"
         validator_key = "k"
         roles = ["sql", "ledger", "sql"]
@@ -80,6 +81,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         ("CAIRN_STRATUM", "127.0.0.1:6"),
         ("CAIRN_MINE", "1"),
         ("CAIRN_THREADS", "7"),
+        ("CAIRN_MINER_PRIORITY", "normal"),
         ("CAIRN_MINE_TO", "dcrn1x"),
         ("CAIRN_VALIDATOR_KEY", "k"),
         ("CAIRN_ROLES", "ledger,sql"),
@@ -94,6 +96,10 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         vec!["/dns/cairn.example/tcp/3"]
     );
     assert_eq!(from_file.threads, Some(7));
+    assert_eq!(
+        from_file.miner_priority,
+        Some(cairn_miner::Priority::Normal)
+    );
     assert_eq!(from_file.roles, vec![Role::Ledger, Role::Sql]);
     assert_eq!(from_file.max_memory_bytes, Some(1 << 30));
     assert_eq!(from_file.ignored().len(), 2);
@@ -105,6 +111,7 @@ fn defaults_listen_on_loopback_only() {
     assert!(config.api.ip().is_loopback());
     assert_eq!(config.p2p, vec![DEFAULT_P2P]);
     assert_eq!(config.roles, vec![Role::Ledger]);
+    assert_eq!(config.miner_priority, None);
     assert!(!config.mdns && !config.mine && config.ignored().is_empty());
 }
 
@@ -126,6 +133,10 @@ fn a_wrong_value_is_named_with_its_source() {
         ("threads = 0", "`threads` in node.toml is `0`"),
         ("threads = 1025", "`threads` in node.toml is `1025`"),
         ("mine = 'maybe'", "`mine` in node.toml is `maybe`"),
+        (
+            "miner_priority = 'high'",
+            "`miner_priority` in node.toml is `high`",
+        ),
         (
             "roles = ['ledger', 'poet']",
             "`roles` in node.toml is `ledger,poet`",

@@ -108,8 +108,9 @@ pub fn status_line(nodes: &[Node]) -> String {
         .map(|status| status.mempool_transactions)
         .max()
         .unwrap_or(0);
+    let hashes: u64 = up.iter().map(|status| status.hashes_per_second).sum();
     format!(
-        "height {}  tip {}  {}/{} up  {same} on the tip  mempool {pending}",
+        "height {}  tip {}  {}/{} up  {same} on the tip  mempool {pending}  {hashes} H/s",
         best.height,
         &best.tip.to_string()[..8],
         up.len(),

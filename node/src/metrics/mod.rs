@@ -6,7 +6,7 @@
 pub mod openmetrics;
 pub mod registry;
 
-pub use registry::{KnownLabels, Metrics};
+pub use registry::{KnownLabels, Metrics, RATE_WINDOWS};
 
 /// The content type of the page: Prometheus text format 0.0.4.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -5,8 +5,8 @@
 //! alert on a missing series means a missing node.
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::openmetrics;
@@ -46,6 +46,12 @@ pub struct Metrics {
     pub mempool_bytes: IntGauge,
     /// `cairn_miner_hashes_total{algo,kernel}`: headers hashed by this node's miner.
     pub miner_hashes: IntCounterVec,
+    /// `cairn_miner_hashes_per_second{algo,kernel,window}`: over the last 10 s, 60 s and 15 minutes.
+    pub miner_hash_rate: GaugeVec,
+    /// `cairn_miner_hashes_per_cpu_second{algo,kernel}`: hashes over the processor time they took.
+    pub miner_hashes_per_cpu_second: GaugeVec,
+    /// `cairn_network_hashes_per_second`: the growth of the chain's work over its last blocks.
+    pub network_hash_rate: Gauge,
     /// `cairn_sync_blocks_remaining`: blocks known by header and not yet connected.
     pub sync_blocks_remaining: IntGauge,
     /// `cairn_net_dropped_total{queue}`: messages dropped at a full queue.
@@ -55,6 +61,9 @@ pub struct Metrics {
     /// `cairn_storage_sync_seconds`: time of one sync to disk.
     pub storage_sync_seconds: Histogram,
 }
+
+/// The windows of `cairn_miner_hashes_per_second`.
+pub const RATE_WINDOWS: [&str; 3] = ["10s", "60s", "15m"];
 
 /// Buckets of `cairn_block_connect_seconds`: an empty block takes some 50 µs, the largest some
 /// seconds when no signature is cached.
@@ -118,6 +127,23 @@ impl Metrics {
                 "Headers hashed by this node's miner.",
                 &["algo", "kernel"],
             ),
+            miner_hash_rate: float_gauges(
+                &registry,
+                "cairn_miner_hashes_per_second",
+                "Headers hashed per second over the window, by this node's miner.",
+                &["algo", "kernel", "window"],
+            ),
+            miner_hashes_per_cpu_second: float_gauges(
+                &registry,
+                "cairn_miner_hashes_per_cpu_second",
+                "Headers hashed per second of processor time, by this node's miner.",
+                &["algo", "kernel"],
+            ),
+            network_hash_rate: float_gauge(
+                &registry,
+                "cairn_network_hashes_per_second",
+                "Hashes per second that the chain's last blocks stand for.",
+            ),
             sync_blocks_remaining: gauge(
                 &registry,
                 "cairn_sync_blocks_remaining",
@@ -155,6 +181,14 @@ impl Metrics {
             self.miner_hashes
                 .with_label_values(&[algo, kernel])
                 .inc_by(0);
+            self.miner_hashes_per_cpu_second
+                .with_label_values(&[algo, kernel])
+                .set(0.0);
+            for window in RATE_WINDOWS {
+                self.miner_hash_rate
+                    .with_label_values(&[algo.as_str(), kernel, window])
+                    .set(0.0);
+            }
         }
         for queue in &known.queues {
             self.net_dropped.with_label_values(&[queue]).inc_by(0);
@@ -193,6 +227,18 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> IntGauge {
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     let metric = IntGaugeVec::new(Opts::new(name, help), labels).expect(UNIQUE);
+    registry.register(Box::new(metric.clone())).expect(UNIQUE);
+    metric
+}
+
+fn float_gauge(registry: &Registry, name: &str, help: &str) -> Gauge {
+    let metric = Gauge::new(name, help).expect(UNIQUE);
+    registry.register(Box::new(metric.clone())).expect(UNIQUE);
+    metric
+}
+
+fn float_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    let metric = GaugeVec::new(Opts::new(name, help), labels).expect(UNIQUE);
     registry.register(Box::new(metric.clone())).expect(UNIQUE);
     metric
 }
@@ -248,6 +294,10 @@ pub(crate) mod tests {
             "cairn_mempool_bytes 0",
             "cairn_miner_hashes_total{algo=\"blake3\",kernel=\"naive\"} 0",
             "cairn_miner_hashes_total{algo=\"sha256d\",kernel=\"naive\"} 0",
+            "cairn_miner_hashes_per_cpu_second{algo=\"blake3\",kernel=\"naive\"} 0",
+            "cairn_miner_hashes_per_second{algo=\"blake3\",kernel=\"naive\",window=\"10s\"} 0",
+            "cairn_miner_hashes_per_second{algo=\"sha256d\",kernel=\"naive\",window=\"15m\"} 0",
+            "cairn_network_hashes_per_second 0",
             "cairn_sync_blocks_remaining 0",
             "cairn_net_dropped_total{queue=\"blocks\"} 0",
             "cairn_net_dropped_total{queue=\"transactions\"} 0",

@@ -4,15 +4,18 @@
 //! of an old template is never submitted; height 1 of a devnet is not throttled.
 
 use super::ledger::{LedgerEvent, LedgerHandle};
+use super::power;
 use super::relay::Relay;
 use crate::metrics::Metrics;
 use cairn_consensus::chain::{BlockOutcome, Source};
 use cairn_consensus::template::BlockTemplate;
-use cairn_miner::{Miner, Mining, PauseReason, Solved, Template};
+use cairn_miner::{Miner, Mining, PauseReason, Priority, Solved, Template, runs_on_battery};
 use cairn_protocol::coinbase::EXTRA_NONCE_BYTES;
 use cairn_protocol::lock::Lock;
+use cairn_protocol::spec::ChainParams;
 use parking_lot::Mutex;
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +23,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 /// How often fees, time and the reasons to rest are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks between two at the battery, whose state some machines take milliseconds to tell.
+const BATTERY_LOOKS: u32 = 10;
 
 /// Looks after which a template is renewed for its time alone.
 const RENEW_LOOKS: u32 = 30;
@@ -54,6 +60,8 @@ pub struct MiningSetup {
     pub mine: bool,
     /// Whether this node still catches up.
     pub syncing: watch::Receiver<bool>,
+    /// Where the system describes its batteries.
+    pub power_supplies: PathBuf,
 }
 
 impl NodeMiner {
@@ -106,6 +114,7 @@ impl NodeMiner {
         let mut events = setup.ledger.subscribe();
         let mut look = tokio::time::interval(LOOK);
         let (mut looks, mut fees) = (0, None);
+        let mut until_battery = 0u32;
         loop {
             let renew = tokio::select! {
                 solved = solutions.recv() => {
@@ -123,6 +132,11 @@ impl NodeMiner {
                 _ = look.tick() => {
                     looks += 1;
                     self.look(&mut setup);
+                    if until_battery == 0 {
+                        until_battery = BATTERY_LOOKS;
+                        self.look_at_battery(&setup).await;
+                    }
+                    until_battery -= 1;
                     looks >= RENEW_LOOKS || self.fees_grew(&setup, fees)
                 }
             };
@@ -138,15 +152,25 @@ impl NodeMiner {
 
     /// Reasons to rest, and the counters.
     fn look(&self, setup: &mut MiningSetup) {
-        let params = setup.ledger.params();
-        let alone = !params.is_devnet() && setup.relay.peers() == 0;
-        self.mining
-            .set_paused(PauseReason::Syncing, *setup.syncing.borrow_and_update());
-        self.mining.set_paused(PauseReason::NoPeers, alone);
+        let syncing = *setup.syncing.borrow_and_update();
+        let is_devnet = setup.ledger.params().is_devnet();
+        for (reason, holds) in network_reasons(is_devnet, syncing, setup.relay.peers()) {
+            self.mining.set_paused(reason, holds);
+        }
         for rate in self.miner.hash_rates() {
             let labels = [rate.algo.name(), rate.kernel.name()];
             let counter = setup.metrics.miner_hashes.with_label_values(&labels);
             counter.inc_by(rate.hashes.saturating_sub(counter.get()));
+        }
+    }
+
+    /// Rests while the machine lives on its battery.
+    async fn look_at_battery(&self, setup: &MiningSetup) {
+        let folder = setup.power_supplies.clone();
+        let supplies = tokio::task::spawn_blocking(move || power::supplies(&folder)).await;
+        if let Ok(supplies) = supplies {
+            let holds = runs_on_battery(&supplies);
+            self.mining.set_paused(PauseReason::OnBattery, holds);
         }
     }
 
@@ -221,6 +245,24 @@ impl NodeMiner {
     }
 }
 
+/// Whether each reason to rest that the network gives holds. A devnet's first node has no peer to
+/// wait for.
+fn network_reasons(is_devnet: bool, syncing: bool, peers: usize) -> [(PauseReason, bool); 2] {
+    [
+        (PauseReason::Syncing, syncing),
+        (PauseReason::NoPeers, !is_devnet && peers == 0),
+    ]
+}
+
+/// Idle, except where the specification bounds the rate: such a search takes little, and a chain
+/// that waits for it must not stand still on a busy machine.
+pub(super) fn suitable_priority(params: &ChainParams) -> Priority {
+    match params.mining().hashes_per_second {
+        0 => Priority::Idle,
+        _ => Priority::Normal,
+    }
+}
+
 /// The ledger has stopped.
 struct Stopped;
 
@@ -238,16 +280,29 @@ pub(super) fn search_template(
         template.extension_hash.0,
         template.tx_root.0,
         template.target,
-        miner_function(function),
+        function,
     )
 }
 
-/// The miner's name of a function.
-pub(super) fn miner_function(
-    function: cairn_protocol::pow::PowFunction,
-) -> cairn_miner::PowFunction {
-    match function {
-        cairn_protocol::pow::PowFunction::Sha256d => cairn_miner::PowFunction::Sha256d,
-        cairn_protocol::pow::PowFunction::Blake3 => cairn_miner::PowFunction::Blake3,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_rests_while_it_syncs_or_is_alone_unless_on_a_devnet() {
+        let holding = |is_devnet, syncing, peers| {
+            let reasons = network_reasons(is_devnet, syncing, peers);
+            let holding = reasons.into_iter().filter(|(_, holds)| *holds);
+            holding.map(|(reason, _)| reason).collect::<Vec<_>>()
+        };
+        assert_eq!(holding(false, false, 1), []);
+        assert_eq!(holding(false, false, 0), [PauseReason::NoPeers]);
+        assert_eq!(holding(false, true, 1), [PauseReason::Syncing]);
+        assert_eq!(
+            holding(false, true, 0),
+            [PauseReason::Syncing, PauseReason::NoPeers]
+        );
+        assert_eq!(holding(true, false, 0), []);
+        assert_eq!(holding(true, true, 0), [PauseReason::Syncing]);
     }
 }

@@ -17,6 +17,7 @@ mod mining;
 mod net;
 mod net_metrics;
 mod peers;
+mod power;
 pub(crate) mod relay;
 mod serve;
 mod sync;
@@ -117,7 +118,7 @@ async fn run_parts(
 ) -> Result<(), NodeError> {
     // Signals are caught before anything is started, so that none is missed.
     let mut signals = Signals::new().map_err(NodeError::Runtime)?;
-    let miner = start_miner(config)?;
+    let miner = start_miner(config, &params)?;
     let metrics = Arc::new(Metrics::new(&known_labels(&miner)));
     let (failed, mut failure) = mpsc::channel::<Fault>(1);
     let ledger = start_ledger(config, &params, directory, &metrics, failed)?;
@@ -148,6 +149,7 @@ async fn run_parts(
             metrics: Arc::clone(&metrics),
             mine: config.mine,
             syncing: syncing.clone(),
+            power_supplies: PathBuf::from(power::FOLDER),
         };
         tokio::spawn(Arc::clone(&node_miner).run(setup, solutions));
     }
@@ -246,10 +248,13 @@ async fn stop_parts(
     }
 }
 
-fn start_miner(config: &NodeConfig) -> Result<Arc<Miner>, NodeError> {
+fn start_miner(config: &NodeConfig, params: &ChainParams) -> Result<Arc<Miner>, NodeError> {
     let settings = Settings {
         threads: config.threads,
-        ..Settings::default()
+        kernel: None,
+        priority: config
+            .miner_priority
+            .unwrap_or_else(|| mining::suitable_priority(params)),
     };
     let miner = Miner::new(settings).map_err(|error| NodeError::Miner(error.to_string()))?;
     for refusal in miner.refusals() {

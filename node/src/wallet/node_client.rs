@@ -94,6 +94,9 @@ pub struct NodeStatus {
     pub peers: u64,
     /// Transactions that wait for a block.
     pub mempool_transactions: u64,
+    /// Headers that its miner hashes per second.
+    #[serde(default)]
+    pub hashes_per_second: u64,
 }
 
 /// `GET /v1/addresses/{a}`.

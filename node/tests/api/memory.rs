@@ -21,7 +21,7 @@ use cairn_node::api::model::chain::{
 use cairn_node::api::model::fees::{BlockFees, FeeTarget, Fees};
 use cairn_node::api::model::hash::{Hash32, HexBytes};
 use cairn_node::api::model::mempool::{Mempool, MempoolTransaction};
-use cairn_node::api::model::miner::MinerStatus;
+use cairn_node::api::model::miner::{KernelRate, MinerStatus};
 use cairn_node::api::model::peer::{Peer, Peers};
 use cairn_node::api::model::stratum::{StratumStatus, StratumWorker};
 use cairn_node::api::model::transaction::{
@@ -445,6 +445,7 @@ impl Backend for MemoryNode {
             syncing: false,
             peers: 1,
             mempool_transactions: 1,
+            hashes_per_second: 1100,
         })
     }
 
@@ -567,10 +568,21 @@ impl Backend for MemoryNode {
         Ok(MinerStatus {
             enabled: true,
             paused: self.is_paused.load(Ordering::SeqCst),
+            pauses: Vec::new(),
             algo: "sha256d".into(),
             kernel: "naive".into(),
             threads: 1,
             hashes_per_second: 1000.0,
+            rates: vec![KernelRate {
+                algo: "sha256d".into(),
+                kernel: "naive".into(),
+                hashes: 12345,
+                hashes_per_second_10s: 1100.0,
+                hashes_per_second_60s: 1000.0,
+                hashes_per_second_15m: 900.0,
+                hashes_per_cpu_second: 4000.0,
+            }],
+            network_hashes_per_second: 3000.0,
             hashes: 12345,
             blocks_found: 2,
             address: Some(ADDRESS.into()),

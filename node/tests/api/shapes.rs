@@ -33,6 +33,7 @@ async fn status_has_the_promised_fields() {
         "syncing",
         "peers",
         "mempool_transactions",
+        "hashes_per_second",
     ];
     promised.sort_unstable();
     assert_eq!(keys(&status), promised);
@@ -320,7 +321,13 @@ async fn the_node_shows_mempool_fees_peers_supply_schedule_and_validators() {
 async fn the_miner_is_paused_and_resumed() {
     let node = MemoryNode::new(1);
     let served = serve(&node, Limits::default()).await;
-    assert_eq!(get_json(served.at, "/v1/miner").await["paused"], false);
+    let miner = get_json(served.at, "/v1/miner").await;
+    assert_eq!(
+        (&miner["paused"], &miner["pauses"]),
+        (&json!(false), &json!([]))
+    );
+    assert_eq!(miner["rates"][0]["hashes_per_cpu_second"], 4000.0);
+    assert_eq!(miner["network_hashes_per_second"], 3000.0);
     for paused in [true, false] {
         let answer = post_json(served.at, "/v1/miner", &json!({ "paused": paused })).await;
         assert_eq!(

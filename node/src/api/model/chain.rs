@@ -31,6 +31,8 @@ pub struct Status {
     pub peers: u64,
     /// Transactions that wait for a block.
     pub mempool_transactions: u64,
+    /// Headers that this node's miner hashed per second, over the last 10 seconds.
+    pub hashes_per_second: u64,
 }
 
 /// `GET /v1/supply`, at the tip.

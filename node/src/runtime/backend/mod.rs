@@ -6,11 +6,12 @@
 mod chain;
 mod convert;
 mod getwork;
+mod rates;
 mod work;
 
 use super::clock::{now_ms, now_s};
 use super::ledger::{LedgerHandle, SubmitError as LedgerSubmitError};
-use super::mining::{NodeMiner, miner_function};
+use super::mining::NodeMiner;
 use super::net_metrics::NetMetrics;
 use super::relay::Relay;
 use crate::api::backend::{
@@ -178,6 +179,7 @@ impl Backend for NodeBackend {
             syncing: *self.syncing.borrow(),
             peers: self.relay.peers() as u64,
             mempool_transactions: self.ledger.mempool().read().len() as u64,
+            hashes_per_second: rates::latest(&self.miner.miner().hash_rates()),
         })
     }
 
@@ -324,10 +326,11 @@ impl Backend for NodeBackend {
         let function = self.params().timing().pow_function;
         let kernel = status
             .kernel
-            .unwrap_or_else(|| self.miner.miner().kernel(miner_function(function)));
+            .unwrap_or_else(|| self.miner.miner().kernel(function));
         Ok(MinerStatus {
             enabled: self.mining_enabled,
             paused: !status.paused.is_empty(),
+            pauses: status.paused.iter().map(ToString::to_string).collect(),
             algo: function.name().to_owned(),
             kernel: kernel.name().to_owned(),
             threads: status.threads as u64,
@@ -336,6 +339,9 @@ impl Backend for NodeBackend {
                 .iter()
                 .map(|rate| rate.per_second_60s)
                 .sum(),
+            rates: rates::of_kernels(&status.hash_rates),
+            network_hashes_per_second: rates::of_network(&self.ledger.snapshot())
+                .map_err(chain::fault)?,
             hashes: status.hash_rates.iter().map(|rate| rate.hashes).sum(),
             blocks_found: self.miner.blocks_found(),
             address: self.reward.map(|address| address.to_string()),
@@ -412,6 +418,11 @@ impl Backend for NodeBackend {
                 .set(gauge(bytes));
         }
         self.feed.refresh_metrics();
+        // A fault of the store shows elsewhere; the gauge keeps its last value.
+        if let Ok(rate) = rates::of_network(&self.ledger.snapshot()) {
+            self.metrics.network_hash_rate.set(rate);
+        }
+        rates::refresh(&self.metrics, &self.miner.miner().hash_rates());
         self.net_metrics.refresh(self.network.counters());
         for queue in Dropped::ALL {
             let total = self.network.counters().dropped_count(*queue);
