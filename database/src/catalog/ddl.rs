@@ -5,7 +5,9 @@
 //! at once. Whoever changes a table takes it alone; readers go on over their own schema.
 
 use super::object::{Index, IndexState, Object, Sequence, Table};
-use super::schema::{Relation, index_key, name_key, other_key, schema_key, sequence_key, table_key};
+use super::schema::{
+    Relation, index_key, name_key, other_key, schema_key, sequence_key, table_key,
+};
 use crate::catalog;
 use crate::entry::StorageId;
 use crate::lock::{Mode, Target};
@@ -71,7 +73,9 @@ impl Transaction {
         let key = schema_key(name);
         self.lock_catalog(&key).await?;
         let schema = self.schema()?;
-        let used = schema.relations().any(|relation| relation.table.schema == name)
+        let used = schema
+            .relations()
+            .any(|relation| relation.table.schema == name)
             || schema.sequences().any(|sequence| sequence.schema == name);
         if used {
             return Err(Error::Dependent {
@@ -86,12 +90,19 @@ impl Transaction {
     /// # Errors
     /// `Duplicate`, locks, `ReadOnly`.
     pub async fn create_table(&mut self, table: Table) -> Result<()> {
-        self.take_name("relation", &table.schema, &table.name).await?;
-        self.lock(Target::Table(table.id), Mode::TableExclusive, self.patience_for_ddl()).await?;
+        self.take_name("relation", &table.schema, &table.name)
+            .await?;
+        self.lock(
+            Target::Table(table.id),
+            Mode::TableExclusive,
+            self.patience_for_ddl(),
+        )
+        .await?;
         for key in &table.foreign_keys {
             // The parent may not go or change its keys before we are committed.
             let patience = self.patience_for_ddl();
-            self.lock(Target::Table(key.parent), Mode::TableShare, patience).await?;
+            self.lock(Target::Table(key.parent), Mode::TableShare, patience)
+                .await?;
         }
         let key = table_key(table.id);
         self.put_raw(CATALOG, &key, Some(Object::Table(table).to_bytes()))
@@ -105,12 +116,19 @@ impl Transaction {
     pub async fn alter_table(&mut self, before: &Arc<Relation>, after: Table) -> Result<()> {
         self.check_ddl()?;
         let id = before.table.id;
-        self.lock_table(id, Mode::TableExclusive, self.patience_for_ddl()).await?;
+        self.lock_table(id, Mode::TableExclusive, self.patience_for_ddl())
+            .await?;
         if (&after.schema, &after.name) != (&before.table.schema, &before.table.name) {
-            self.take_name("relation", &after.schema, &after.name).await?;
-            self.give_name(&before.table.schema, &before.table.name).await?;
+            self.take_name("relation", &after.schema, &after.name)
+                .await?;
+            self.give_name(&before.table.schema, &before.table.name)
+                .await?;
         }
-        self.put_raw(CATALOG, &table_key(id), Some(Object::Table(after).to_bytes()))
+        self.put_raw(
+            CATALOG,
+            &table_key(id),
+            Some(Object::Table(after).to_bytes()),
+        )
     }
 
     /// Empties a table and its indexes by giving them new storages.
@@ -143,8 +161,13 @@ impl Transaction {
     pub async fn drop_table(&mut self, relation: &Arc<Relation>) -> Result<()> {
         self.check_ddl()?;
         let table = &relation.table;
-        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl()).await?;
-        if self.schema()?.children(table.id).any(|child| child.table.id != table.id) {
+        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl())
+            .await?;
+        if self
+            .schema()?
+            .children(table.id)
+            .any(|child| child.table.id != table.id)
+        {
             return Err(Error::Dependent {
                 name: table.name.clone(),
             });
@@ -165,8 +188,10 @@ impl Transaction {
     pub async fn create_index(&mut self, relation: &Arc<Relation>, index: Index) -> Result<()> {
         self.check_ddl()?;
         let table = &relation.table;
-        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl()).await?;
-        self.take_name("relation", &table.schema, &index.name).await?;
+        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl())
+            .await?;
+        self.take_name("relation", &table.schema, &index.name)
+            .await?;
         let index = Index {
             state: IndexState::Public,
             ..index
@@ -185,7 +210,8 @@ impl Transaction {
         entries.sort();
         for (prefix, has_null, key) in entries {
             let counts = !has_null || index.nulls_not_distinct;
-            if index.unique && counts && last.as_ref().is_some_and(|(before, _)| *before == prefix) {
+            if index.unique && counts && last.as_ref().is_some_and(|(before, _)| *before == prefix)
+            {
                 return Err(Error::Unique {
                     constraint: index.name.clone(),
                 });
@@ -216,7 +242,8 @@ impl Transaction {
     pub async fn drop_index(&mut self, relation: &Arc<Relation>, index: &Index) -> Result<()> {
         self.check_ddl()?;
         let table = &relation.table;
-        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl()).await?;
+        self.lock_table(table.id, Mode::TableExclusive, self.patience_for_ddl())
+            .await?;
         self.give_name(&table.schema, &index.name).await?;
         self.put_raw(CATALOG, &index_key(table.id, index.id), None)
     }
@@ -231,7 +258,8 @@ impl Transaction {
         let before = self.schema()?.sequence(sequence.id).cloned();
         let name = |sequence: &Sequence| (sequence.schema.clone(), sequence.name.clone());
         if before.as_ref().map(|before| name(before)) != Some(name(&sequence)) {
-            self.take_name("relation", &sequence.schema, &sequence.name).await?;
+            self.take_name("relation", &sequence.schema, &sequence.name)
+                .await?;
             if let Some(before) = before {
                 self.give_name(&before.schema, &before.name).await?;
             }
@@ -264,8 +292,12 @@ impl Transaction {
         let key = other_key(kind, schema, name);
         self.lock_catalog(&key).await?;
         let row = definition.map(|definition| {
-            let object =
-                Object::Other(kind.to_owned(), schema.to_owned(), name.to_owned(), definition);
+            let object = Object::Other(
+                kind.to_owned(),
+                schema.to_owned(),
+                name.to_owned(),
+                definition,
+            );
             object.to_bytes()
         });
         self.put_raw(CATALOG, &key, row)

@@ -12,7 +12,7 @@ use super::schema::{Relation, Schema};
 use crate::entry::StorageId;
 use crate::key::{self, Direction};
 use crate::row;
-use crate::store::{CATALOG, Derive, Fold, StoreError};
+use crate::store::{CATALOG, Derive, Effect, Fold, StoreError};
 use crate::types::Value;
 use crate::version::{place, split_place};
 use std::sync::Arc;
@@ -52,7 +52,11 @@ pub fn index_prefix(index: &Index, values: &[Value]) -> Result<(Vec<u8>, bool), 
 
 /// The directions of an index's parts.
 pub fn directions(index: &Index) -> Vec<Direction> {
-    index.parts.iter().map(|(_, direction)| *direction).collect()
+    index
+        .parts
+        .iter()
+        .map(|(_, direction)| *direction)
+        .collect()
 }
 
 /// Key and value of an index entry.
@@ -80,7 +84,10 @@ pub fn row_key_of<'a>(entry_key: &'a [u8], value: &[u8]) -> Result<&'a [u8], Sto
     rest.ok_or_else(|| StoreError::damaged("an index entry is shorter than its value says"))
 }
 
-/// The plain index entries of a row: index storage, key, value.
+/// An index entry: the index's storage, key, value.
+pub type IndexEntry = (StorageId, Vec<u8>, Vec<u8>);
+
+/// The plain index entries of a row.
 ///
 /// # Errors
 /// A value without an order, a key too long.
@@ -88,7 +95,7 @@ pub fn entries(
     relation: &Relation,
     row_key: &[u8],
     values: &[Value],
-) -> Result<Vec<(StorageId, Vec<u8>, Vec<u8>)>, key::KeyError> {
+) -> Result<Vec<IndexEntry>, key::KeyError> {
     let plain = relation.indexes.iter().filter(|index| index.is_plain());
     plain
         .map(|index| {
@@ -141,7 +148,7 @@ impl Derive for Deriver {
         key: &[u8],
         before: Option<&[u8]>,
         after: Option<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    ) -> Result<Vec<Effect>, StoreError> {
         let Some((relation, None)) = self.schema.by_storage(storage) else {
             return Ok(Vec::new());
         };

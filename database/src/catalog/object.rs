@@ -172,7 +172,10 @@ impl Index {
     /// True if its entries follow from the columns of a row.
     pub fn is_plain(&self) -> bool {
         self.predicate.is_none()
-            && self.parts.iter().all(|(part, _)| matches!(part, IndexPart::Column(_)))
+            && self
+                .parts
+                .iter()
+                .all(|(part, _)| matches!(part, IndexPart::Column(_)))
     }
 }
 

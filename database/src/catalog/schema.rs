@@ -122,11 +122,14 @@ impl Schema {
 
     fn add_relation(&mut self, relation: Relation) {
         let Relation { table, indexes } = &relation;
-        self.names.insert((table.schema.clone(), table.name.clone()), table.id);
+        self.names
+            .insert((table.schema.clone(), table.name.clone()), table.id);
         self.by_storage.insert(table.storage(), (table.id, None));
         for index in indexes {
-            self.names.insert((table.schema.clone(), index.name.clone()), index.id);
-            self.by_storage.insert(index.storage(), (table.id, Some(index.id)));
+            self.names
+                .insert((table.schema.clone(), index.name.clone()), index.id);
+            self.by_storage
+                .insert(index.storage(), (table.id, Some(index.id)));
         }
         for key in &table.foreign_keys {
             let children = self.children.entry(key.parent).or_default();
@@ -150,7 +153,8 @@ impl Schema {
 
     /// True if a table, an index or a sequence has this name.
     pub fn has_name(&self, schema: &str, name: &str) -> bool {
-        self.names.contains_key(&(schema.to_owned(), name.to_owned()))
+        self.names
+            .contains_key(&(schema.to_owned(), name.to_owned()))
     }
 
     /// An index by name, with its table.
@@ -172,7 +176,11 @@ impl Schema {
 
     /// The tables with a foreign key to this one.
     pub fn children(&self, table: u64) -> impl Iterator<Item = &Arc<Relation>> {
-        let ids = self.children.get(&table).map(Vec::as_slice).unwrap_or_default();
+        let ids = self
+            .children
+            .get(&table)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         ids.iter().filter_map(|id| self.relations.get(id))
     }
 
@@ -211,7 +219,10 @@ impl Schema {
     pub fn greatest_id(&self) -> u64 {
         let relations = self.relations.values().flat_map(|relation| {
             let of_table = [relation.table.id, relation.table.storage];
-            let of_indexes = relation.indexes.iter().flat_map(|index| [index.id, index.storage]);
+            let of_indexes = relation
+                .indexes
+                .iter()
+                .flat_map(|index| [index.id, index.storage]);
             of_table.into_iter().chain(of_indexes)
         });
         let sequences = self.sequences.keys().copied();
@@ -221,5 +232,8 @@ impl Schema {
 
 /// The range of the catalog that a table and its indexes take.
 pub fn table_range(table: u64) -> (Vec<u8>, Vec<u8>) {
-    (place(CATALOG, &table_prefix(table)), place(CATALOG, &table_prefix(table + 1)))
+    (
+        place(CATALOG, &table_prefix(table)),
+        place(CATALOG, &table_prefix(table + 1)),
+    )
 }

@@ -92,7 +92,9 @@ impl Database {
     async fn lock_sequence(&self, id: u64) -> Result<crate::lock::OwnerId> {
         let owner = self.new_owner();
         let target = Target::Row(0, SEQUENCES.0, id.to_be_bytes().as_slice().into());
-        self.locks().acquire(owner, target, Mode::Update, Wait::Until(None)).await?;
+        self.locks()
+            .acquire(owner, target, Mode::Update, Wait::Until(None))
+            .await?;
         Ok(owner)
     }
 
@@ -124,19 +126,27 @@ impl Database {
         };
         let count = room.saturating_add(1).min(count.into());
         let last = first + (count - 1) * step;
-        let (Ok(next), Ok(last), Ok(left)) =
-            (i64::try_from(first), i64::try_from(last), u64::try_from(count))
-        else {
+        let (Ok(next), Ok(last), Ok(left)) = (
+            i64::try_from(first),
+            i64::try_from(last),
+            u64::try_from(count),
+        ) else {
             return Err(end(sequence));
         };
         self.commit_reservation(sequence.id, last).await?;
-        self.reserved.lock().insert(sequence.id, Reserved { next, left });
+        self.reserved
+            .lock()
+            .insert(sequence.id, Reserved { next, left });
         Ok(())
     }
 
     async fn commit_reservation(self: &Arc<Self>, id: u64, last: i64) -> Result<()> {
         let mut transaction = self.begin(Begin::default());
-        transaction.put_raw(SEQUENCES, &id.to_be_bytes(), Some(last.to_le_bytes().to_vec()))?;
+        transaction.put_raw(
+            SEQUENCES,
+            &id.to_be_bytes(),
+            Some(last.to_le_bytes().to_vec()),
+        )?;
         transaction.commit().await.map(drop)
     }
 }
@@ -144,6 +154,10 @@ impl Database {
 fn end(sequence: &Sequence) -> Error {
     Error::SequenceEnd {
         name: sequence.name.clone(),
-        bound: if sequence.increment > 0 { "maximum" } else { "minimum" },
+        bound: if sequence.increment > 0 {
+            "maximum"
+        } else {
+            "minimum"
+        },
     }
 }

@@ -24,6 +24,9 @@ pub trait Ticket: Send {
     fn wait(&mut self) -> Outcome;
 }
 
+/// Takes an entry and its place.
+pub type Visit<'a> = dyn FnMut(u64, &[u8]) -> Result<(), StoreError> + 'a;
+
 /// A group's log. Proposals are committed in the order in which they were made.
 pub trait CommitLog: Send + Sync {
     /// Proposes an entry.
@@ -32,11 +35,7 @@ pub trait CommitLog: Send + Sync {
     ///
     /// # Errors
     /// Those of `visit`; entries that are purged or damaged.
-    fn replay(
-        &self,
-        lsn: u64,
-        visit: &mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError>;
+    fn replay(&self, lsn: u64, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// Entries below `lsn` are not needed any more.
     fn purge(&self, lsn: u64);
 }

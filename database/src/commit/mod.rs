@@ -15,7 +15,7 @@ mod pipeline;
 mod promise;
 mod window;
 
-pub use link::{CommitLog, Outcome, Ticket};
+pub use link::{CommitLog, Outcome, Ticket, Visit};
 pub(crate) use pipeline::replay;
 pub use pipeline::{Pipeline, PipelineOptions, Request, Settled};
 pub use promise::{Promise, Resolver, promise};

@@ -3,9 +3,7 @@
 use super::link::{CommitLog, Outcome, Ticket};
 use super::promise::Resolver;
 use super::window::Window;
-use crate::entry::{
-    Chain, Change, CommitTs, Entry, Incarnation, Kind, Resolution, Stamp,
-};
+use crate::entry::{Chain, Change, CommitTs, Entry, Incarnation, Kind, Resolution, Stamp};
 use crate::lock::{LockManager, OwnerId};
 use crate::store::{Applied, CATALOG, Derive, Fold, SEQUENCES, Store, StoreError};
 use crate::transaction::{Error, Layer, ReadSet, Result, WriteKind};
@@ -104,7 +102,9 @@ pub struct Pipeline {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("options", &self.options).finish_non_exhaustive()
+        f.debug_struct("Pipeline")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +152,11 @@ impl Pipeline {
         let mut queue = self.queue.lock();
         if queue.closed {
             drop(queue);
-            self.refuse(request.owner, request.answer, Error::Stopped("it is closing".into()));
+            self.refuse(
+                request.owner,
+                request.answer,
+                Error::Stopped("it is closing".into()),
+            );
             return;
         }
         queue.requests.push(request);
@@ -441,23 +445,24 @@ fn apply_writes(
     ts: CommitTs,
 ) -> Result<(), StoreError> {
     let mut is_catalog = false;
-    writes.for_each::<ApplyError>(|place, write| {
-        let (storage, key) =
-            split_place(place).ok_or_else(|| StoreError::damaged("a write without a storage"))?;
-        let row = write.row.as_deref();
-        if storage != CATALOG && is_catalog {
-            changed_catalog(fold, derive, ts)?;
-            is_catalog = false;
-        }
-        is_catalog |= storage == CATALOG;
-        match write.kind {
-            WriteKind::Row => fold.set_row(derive, storage, key, row, ts)?,
-            WriteKind::Index => drop(fold.set(place, row, ts)?),
-            WriteKind::Derived => {}
-        }
-        Ok(())
-    })
-    .map_err(|error| error.0)?;
+    writes
+        .for_each::<ApplyError>(|place, write| {
+            let (storage, key) = split_place(place)
+                .ok_or_else(|| StoreError::damaged("a write without a storage"))?;
+            let row = write.row.as_deref();
+            if storage != CATALOG && is_catalog {
+                changed_catalog(fold, derive, ts)?;
+                is_catalog = false;
+            }
+            is_catalog |= storage == CATALOG;
+            match write.kind {
+                WriteKind::Row => fold.set_row(derive, storage, key, row, ts)?,
+                WriteKind::Index => drop(fold.set(place, row, ts)?),
+                WriteKind::Derived => {}
+            }
+            Ok(())
+        })
+        .map_err(|error| error.0)?;
     if is_catalog {
         changed_catalog(fold, derive, ts)?;
     }
@@ -529,14 +534,18 @@ fn apply_changes(
 ) -> Result<(), StoreError> {
     let mut is_catalog = false;
     for change in entry.changes() {
-        let of_catalog =
-            matches!(change, Change::CatalogPut { .. } | Change::CatalogDelete { .. });
+        let of_catalog = matches!(
+            change,
+            Change::CatalogPut { .. } | Change::CatalogDelete { .. }
+        );
         if is_catalog && !of_catalog {
             changed_catalog(fold, derive, ts)?;
         }
         is_catalog = of_catalog;
         match change {
-            Change::CatalogPut { key, row } => drop(fold.set(&place(CATALOG, key), Some(row), ts)?),
+            Change::CatalogPut { key, row } => {
+                drop(fold.set(&place(CATALOG, key), Some(row), ts)?)
+            }
             Change::CatalogDelete { key } => drop(fold.set(&place(CATALOG, key), None, ts)?),
             Change::Sequence { id, reserved } => {
                 let place = place(SEQUENCES, &id.to_be_bytes());
@@ -552,7 +561,9 @@ fn apply_changes(
                 key,
                 value,
             } => drop(fold.set(&place(storage, key), Some(value), ts)?),
-            Change::IndexDelete { storage, key } => drop(fold.set(&place(storage, key), None, ts)?),
+            Change::IndexDelete { storage, key } => {
+                drop(fold.set(&place(storage, key), None, ts)?)
+            }
             Change::Notify { .. } | Change::Membership(_) => {}
         }
     }

@@ -19,6 +19,9 @@ pub const SEQUENCES: StorageId = StorageId(1);
 /// The first storage id for tables and indexes.
 pub const FIRST_STORAGE: StorageId = StorageId(16);
 
+/// What becomes of an index entry: its place, and its value or nothing.
+pub type Effect = (Vec<u8>, Option<Vec<u8>>);
+
 /// Gives the index entries that follow from rows, so that a plain index needs no room in the log.
 pub trait Derive {
     /// The catalog is now what `writer` shows.
@@ -36,7 +39,7 @@ pub trait Derive {
         key: &[u8],
         before: Option<&[u8]>,
         after: Option<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>>;
+    ) -> Result<Vec<Effect>>;
 }
 
 /// For a store without indexes.
@@ -54,7 +57,7 @@ impl Derive for NoIndexes {
         _key: &[u8],
         _before: Option<&[u8]>,
         _after: Option<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+    ) -> Result<Vec<Effect>> {
         Ok(Vec::new())
     }
 }

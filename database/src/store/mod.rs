@@ -17,7 +17,9 @@ mod meta;
 mod redb_engine;
 
 pub use engine::{Engine, EngineReader, EngineWriter, Pair, Rows, Tree};
-pub use fold::{Applied, CATALOG, Derive, FIRST_STORAGE, Fold, NoIndexes, SEQUENCES, Store};
+pub use fold::{
+    Applied, CATALOG, Derive, Effect, FIRST_STORAGE, Fold, NoIndexes, SEQUENCES, Store,
+};
 pub use meta::Meta;
 pub use redb_engine::RedbEngine;
 

@@ -59,7 +59,13 @@ impl Transaction {
         reverse: bool,
     ) -> Result<Scan> {
         let rows = snapshot.range(from, to, at, reverse)?;
-        Ok(Scan::new(rows, self.writes.visible(depth).to_vec(), from, to, reverse))
+        Ok(Scan::new(
+            rows,
+            self.writes.visible(depth).to_vec(),
+            from,
+            to,
+            reverse,
+        ))
     }
 
     fn read_place(&mut self, place: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -88,7 +94,9 @@ impl Transaction {
     /// As [`Transaction::get`].
     pub fn row(&mut self, relation: &Relation, key: &[u8]) -> Result<Option<Vec<Value>>> {
         let bytes = self.get(relation.table.storage(), key)?;
-        bytes.map(|bytes| Ok(catalog::values(&relation.table, &bytes)?)).transpose()
+        bytes
+            .map(|bytes| Ok(catalog::values(&relation.table, &bytes)?))
+            .transpose()
     }
 
     /// The keys and bytes of a range. What a serializable transaction depends on is the whole range,
@@ -130,7 +138,13 @@ impl Transaction {
         let entries = self.scan(index.storage(), range, reverse)?;
         let view = self.view().clone();
         let layers = self.writes.visible(self.visible_depth()).to_vec();
-        Ok(IndexScan::new(entries, relation.clone(), view.snapshot, view.at, layers))
+        Ok(IndexScan::new(
+            entries,
+            relation.clone(),
+            view.snapshot,
+            view.at,
+            layers,
+        ))
     }
 
     /// The latest committed state with everything this transaction wrote, for constraints.
@@ -167,8 +181,12 @@ impl Transaction {
     ) -> Result<bool> {
         let table = &relation.table;
         let wait = wait.unwrap_or_else(|| self.patience());
-        self.lock_table(table.id, mode.intent(), self.patience()).await?;
-        match self.lock_key(table.id, table.storage(), key, mode, wait).await {
+        self.lock_table(table.id, mode.intent(), self.patience())
+            .await?;
+        match self
+            .lock_key(table.id, table.storage(), key, mode, wait)
+            .await
+        {
             Err(Error::LockNotAvailable(_)) if wait == Wait::No => return Ok(false),
             outcome => outcome?,
         }
@@ -195,7 +213,11 @@ impl Transaction {
     pub(super) fn check_latest(&mut self, place: &[u8]) -> Result<()> {
         let at = self.view().at;
         let newest = self.database.store.snapshot();
-        if newest.ts <= at || newest.modified(place)?.is_none_or(|modified| modified <= at) {
+        if newest.ts <= at
+            || newest
+                .modified(place)?
+                .is_none_or(|modified| modified <= at)
+        {
             return Ok(());
         }
         if self.database.options.planted.reread_of_the_row

@@ -25,17 +25,25 @@ impl Transaction {
     ///
     /// # Errors
     /// Violated constraints, locks, `ReadOnly`, `Restart`.
-    pub async fn insert(&mut self, relation: &Arc<Relation>, mut values: Vec<Value>) -> Result<Vec<u8>> {
+    pub async fn insert(
+        &mut self,
+        relation: &Arc<Relation>,
+        mut values: Vec<Value>,
+    ) -> Result<Vec<u8>> {
         self.check_writable("INSERT")?;
         let table = &relation.table;
         if table.hidden_key && values.len() + 1 == table.columns.len() {
-            values.push(Value::BigInt(self.database.clone().next_row_number().await?));
+            values.push(Value::BigInt(
+                self.database.clone().next_row_number().await?,
+            ));
         }
         self.check_row(relation, &values)?;
         let key = catalog::row_key(table, &values)?;
-        self.lock_table(table.id, Mode::IntentExclusive, self.patience()).await?;
+        self.lock_table(table.id, Mode::IntentExclusive, self.patience())
+            .await?;
         let patience = self.patience();
-        self.lock_key(table.id, table.storage(), &key, Mode::Update, patience).await?;
+        self.lock_key(table.id, table.storage(), &key, Mode::Update, patience)
+            .await?;
         if self.latest_at(table.storage(), &key)?.is_some() {
             return Err(Error::Unique {
                 constraint: table.primary_name.clone(),
@@ -69,14 +77,16 @@ impl Transaction {
         self.lock_row(relation, &old_key, mode, None).await?;
         if new_key != old_key {
             let patience = self.patience();
-            self.lock_key(table.id, table.storage(), &new_key, Mode::Update, patience).await?;
+            self.lock_key(table.id, table.storage(), &new_key, Mode::Update, patience)
+                .await?;
             if self.latest_at(table.storage(), &new_key)?.is_some() {
                 return Err(Error::Unique {
                     constraint: table.primary_name.clone(),
                 });
             }
         }
-        self.check_unique(relation, Some(old), &new, &new_key).await?;
+        self.check_unique(relation, Some(old), &new, &new_key)
+            .await?;
         self.check_parents(relation, Some(old), &new, &new_key)?;
         self.check_children(relation, old, Some(&new))?;
         if new_key == old_key {
@@ -104,7 +114,9 @@ impl Transaction {
     fn changes_a_key(&self, relation: &Relation, old: &[Value], new: &[Value]) -> bool {
         let changed = |column: &usize| !old[*column].is_same(&new[*column]);
         let unique = relation.indexes.iter().filter(|index| index.unique);
-        let mut columns = unique.flat_map(|index| index.parts.iter()).map(|(part, _)| part);
+        let mut columns = unique
+            .flat_map(|index| index.parts.iter())
+            .map(|(part, _)| part);
         relation.table.primary_key.iter().any(changed)
             || columns.any(|part| match part {
                 catalog::IndexPart::Column(column) => changed(column),
@@ -150,7 +162,11 @@ impl Transaction {
                 storage: index.storage(),
                 key,
                 value,
-                kind: if plain { WriteKind::Derived } else { WriteKind::Index },
+                kind: if plain {
+                    WriteKind::Derived
+                } else {
+                    WriteKind::Index
+                },
             });
         }
         Ok(entries)
@@ -169,7 +185,9 @@ impl Transaction {
         let after = self.index_entries(relation, key, new)?;
         let omit = self.database.options.planted.touched_omits_unchanged_index;
         let is_in = |entries: &[IndexEntry], one: &IndexEntry| {
-            entries.iter().any(|other| other.storage == one.storage && other.key == one.key)
+            entries
+                .iter()
+                .any(|other| other.storage == one.storage && other.key == one.key)
         };
         for (entries, others) in [(&before, &after), (&after, &before)] {
             for entry in entries {
@@ -216,13 +234,21 @@ impl Transaction {
             if has_null && !index.nulls_not_distinct {
                 continue;
             }
-            let before = old.map(|old| self.index_key(relation, index, old)).transpose()?;
+            let before = old
+                .map(|old| self.index_key(relation, index, old))
+                .transpose()?;
             if before.flatten().is_some_and(|(before, _)| before == prefix) {
                 continue;
             }
             let patience = self.patience();
-            self.lock_key(relation.table.id, index.storage(), &prefix, Mode::Update, patience)
-                .await?;
+            self.lock_key(
+                relation.table.id,
+                index.storage(),
+                &prefix,
+                Mode::Update,
+                patience,
+            )
+            .await?;
             match index.constraint {
                 Some(timing @ (Timing::Deferrable | Timing::Deferred)) => {
                     let pending = Pending::Unique {
@@ -242,6 +268,37 @@ impl Transaction {
             }
         }
         Ok(())
+    }
+
+    /// Puts the entry of a row that is there already into an index that is being built.
+    pub(crate) async fn fill_entry(
+        &mut self,
+        relation: &Relation,
+        index: &Index,
+        row_key: &[u8],
+        values: &[Value],
+    ) -> Result<()> {
+        let Some((prefix, has_null)) = self.index_key(relation, index, values)? else {
+            return Ok(());
+        };
+        if index.unique && (!has_null || index.nulls_not_distinct) {
+            let patience = self.patience();
+            self.lock_key(
+                relation.table.id,
+                index.storage(),
+                &prefix,
+                Mode::Update,
+                patience,
+            )
+            .await?;
+            if self.others_in_index(index, &prefix, row_key)? > 0 {
+                return Err(Error::Unique {
+                    constraint: index.name.clone(),
+                });
+            }
+        }
+        let (key, value) = catalog::entry(&prefix, row_key);
+        self.put_entry(index.storage(), &key, Some(&value))
     }
 
     pub(super) fn defer(&mut self, timing: Timing, pending: Pending) {

@@ -27,7 +27,12 @@ pub trait Expressions: Debug + Send + Sync {
     ///
     /// # Errors
     /// What the expressions raise.
-    fn index_values(&self, table: &Table, index: &Index, row: &[Value]) -> Result<Option<Vec<Value>>>;
+    fn index_values(
+        &self,
+        table: &Table,
+        index: &Index,
+        row: &[Value],
+    ) -> Result<Option<Vec<Value>>>;
 }
 
 /// Evaluates nothing and says so.
@@ -42,8 +47,16 @@ impl Expressions for NoExpressions {
         )))
     }
 
-    fn index_values(&self, _table: &Table, index: &Index, _row: &[Value]) -> Result<Option<Vec<Value>>> {
-        Err(Error::Type(format!("no evaluator for index \"{}\"", index.name)))
+    fn index_values(
+        &self,
+        _table: &Table,
+        index: &Index,
+        _row: &[Value],
+    ) -> Result<Option<Vec<Value>>> {
+        Err(Error::Type(format!(
+            "no evaluator for index \"{}\"",
+            index.name
+        )))
     }
 }
 
@@ -110,7 +123,11 @@ impl Transaction {
             }
         }
         for check in &table.checks {
-            let verdict = self.database.options.expressions.check(table, check, values)?;
+            let verdict = self
+                .database
+                .options
+                .expressions
+                .check(table, check, values)?;
             if verdict == Some(false) {
                 return Err(Error::Check {
                     constraint: check.name.clone(),
@@ -172,7 +189,10 @@ impl Transaction {
         for child in schema.children(relation.table.id) {
             for (constraint, key) in child.table.foreign_keys.iter().enumerate() {
                 let of = |row: &[Value]| -> Vec<Value> {
-                    key.parent_columns.iter().map(|column| row[*column].clone()).collect()
+                    key.parent_columns
+                        .iter()
+                        .map(|column| row[*column].clone())
+                        .collect()
                 };
                 let before = of(old);
                 let after = new.map(of);
@@ -189,7 +209,11 @@ impl Transaction {
                     old: before,
                     new: after,
                 };
-                let action = if new.is_some() { key.on_update } else { key.on_delete };
+                let action = if new.is_some() {
+                    key.on_update
+                } else {
+                    key.on_delete
+                };
                 // Only NO ACTION can wait for the commit.
                 let timing = match action {
                     Action::NoAction => key.timing,
@@ -203,7 +227,11 @@ impl Transaction {
 
     /// What is due at the end of a statement. Cascades may make more.
     pub(super) async fn check_statement(&mut self) -> Result<()> {
-        while let Some(place) = self.deferred.iter().position(|deferred| !deferred.at_commit) {
+        while let Some(place) = self
+            .deferred
+            .iter()
+            .position(|deferred| !deferred.at_commit)
+        {
             let Deferred { pending, .. } = self.deferred.remove(place);
             self.check_pending(pending).await?;
         }
@@ -250,8 +278,11 @@ impl Transaction {
                     return Ok(());
                 };
                 let row = catalog::values(&relation.table, &row)?;
-                let values: Vec<Value> =
-                    foreign.columns.iter().map(|column| row[*column].clone()).collect();
+                let values: Vec<Value> = foreign
+                    .columns
+                    .iter()
+                    .map(|column| row[*column].clone())
+                    .collect();
                 if values.iter().any(Value::is_null) || self.hold_parent(foreign, &values).await? {
                     return Ok(());
                 }
@@ -278,11 +309,22 @@ impl Transaction {
             let Some(key) = self.find_by(&parent, &foreign.parent_columns, values)? else {
                 return Ok(false);
             };
-            self.lock_table(parent.table.id, Mode::IntentShare, self.patience()).await?;
-            let patience = self.patience();
-            self.lock_key(parent.table.id, parent.table.storage(), &key, Mode::KeyShare, patience)
+            self.lock_table(parent.table.id, Mode::IntentShare, self.patience())
                 .await?;
-            if self.find_by(&parent, &foreign.parent_columns, values)?.as_ref() == Some(&key) {
+            let patience = self.patience();
+            self.lock_key(
+                parent.table.id,
+                parent.table.storage(),
+                &key,
+                Mode::KeyShare,
+                patience,
+            )
+            .await?;
+            if self
+                .find_by(&parent, &foreign.parent_columns, values)?
+                .as_ref()
+                == Some(&key)
+            {
                 return Ok(true);
             }
         }
@@ -299,8 +341,12 @@ impl Transaction {
             let place = columns.iter().position(|other| *other == column);
             place.map(|place| &values[place])
         };
-        let primary: Option<Vec<&Value>> =
-            relation.table.primary_key.iter().map(|column| value_of(*column)).collect();
+        let primary: Option<Vec<&Value>> = relation
+            .table
+            .primary_key
+            .iter()
+            .map(|column| value_of(*column))
+            .collect();
         if let Some(primary) = primary
             && primary.len() == columns.len()
         {
@@ -308,7 +354,11 @@ impl Transaction {
             let found = self.latest_at(relation.table.storage(), &key)?;
             return Ok(found.map(|_| key));
         }
-        for index in relation.indexes.iter().filter(|index| index.unique && index.is_plain()) {
+        for index in relation
+            .indexes
+            .iter()
+            .filter(|index| index.unique && index.is_plain())
+        {
             let parts: Option<Vec<&Value>> = index
                 .parts
                 .iter()
@@ -329,7 +379,9 @@ impl Transaction {
             let entry_key = split_place(&place).map(|(_, key)| key).unwrap_or_default();
             return Ok(Some(catalog::row_key_of(entry_key, &value)?.to_vec()));
         }
-        Err(Error::State("a foreign key points to columns without a unique constraint"))
+        Err(Error::State(
+            "a foreign key points to columns without a unique constraint",
+        ))
     }
 
     /// Keys and rows of the children with these values, in the latest state.
@@ -351,7 +403,9 @@ impl Transaction {
         let table = &child.table;
         let matches = |row: &[Value]| {
             let pairs = foreign.columns.iter().zip(values);
-            pairs.into_iter().all(|(column, value)| row[*column].compare(value) == Some(std::cmp::Ordering::Equal))
+            pairs.into_iter().all(|(column, value)| {
+                row[*column].compare(value) == Some(std::cmp::Ordering::Equal)
+            })
         };
         if let Some(index) = child.indexes.iter().find(leading) {
             let prefix = key::encode(values, &catalog::directions(index))?;
@@ -384,10 +438,16 @@ impl Transaction {
         new: Option<Vec<Value>>,
     ) -> Result<()> {
         let foreign = &child.table.foreign_keys[constraint];
-        let action = if new.is_some() { foreign.on_update } else { foreign.on_delete };
+        let action = if new.is_some() {
+            foreign.on_update
+        } else {
+            foreign.on_delete
+        };
         // Another row may have taken the key in the meantime.
         let replaced = action == Action::NoAction
-            && self.find_by(parent, &foreign.parent_columns, &old)?.is_some();
+            && self
+                .find_by(parent, &foreign.parent_columns, &old)?
+                .is_some();
         if replaced {
             return Ok(());
         }

@@ -100,11 +100,16 @@ impl Database {
             store: store.clone(),
             locks,
             pipeline: Arc::new(pipeline),
-            schemas: Mutex::new(BTreeMap::from([(store.snapshot().catalog_ts, schema.clone())])),
+            schemas: Mutex::new(BTreeMap::from([(
+                store.snapshot().catalog_ts,
+                schema.clone(),
+            )])),
             active: Mutex::default(),
             next_owner: AtomicU64::new(1),
             next_age: AtomicU64::new(1),
-            next_object: AtomicU64::new(schema.greatest_id().max(crate::store::FIRST_STORAGE.0) + 1),
+            next_object: AtomicU64::new(
+                schema.greatest_id().max(crate::store::FIRST_STORAGE.0) + 1,
+            ),
             reserved: Mutex::default(),
             options,
         });

@@ -66,7 +66,9 @@ pub enum Error {
         table: String,
     },
     /// 23502.
-    #[error("null value in column \"{column}\" of relation \"{table}\" violates not-null constraint")]
+    #[error(
+        "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
+    )]
     NotNull {
         /// The column's name.
         column: String,
@@ -146,9 +148,13 @@ impl Error {
             Error::ForeignKey { .. } => "23503",
             Error::Check { .. } => "23514",
             Error::NotNull { .. } => "23502",
-            Error::Undefined { kind: "relation", .. } => "42P01",
+            Error::Undefined {
+                kind: "relation", ..
+            } => "42P01",
             Error::Undefined { .. } => "42704",
-            Error::Duplicate { kind: "relation", .. } => "42P07",
+            Error::Duplicate {
+                kind: "relation", ..
+            } => "42P07",
             Error::Duplicate { .. } => "42710",
             Error::Dependent { .. } => "2BP01",
             Error::SequenceEnd { .. } => "2200H",

@@ -121,7 +121,9 @@ impl Layer {
         self.writes.clear();
         let places = std::mem::take(&mut self.touched.places);
         let storages = places.iter().filter_map(|place| split_place(place));
-        self.touched.storages.extend(storages.map(|(storage, _)| storage));
+        self.touched
+            .storages
+            .extend(storages.map(|(storage, _)| storage));
         self.bytes = 0;
         Ok(())
     }
@@ -149,7 +151,11 @@ impl Layer {
             return Ok(None);
         }
         let mut range = self.writes.range::<[u8], _>(bounds);
-        let found = if reverse { range.next_back() } else { range.next() };
+        let found = if reverse {
+            range.next_back()
+        } else {
+            range.next()
+        };
         let mut best = found.map(|(place, write)| (place.clone(), write.clone()));
         for run in self.runs.iter().rev() {
             let Some((place, write)) = run.next(bounds, reverse)? else {
@@ -173,7 +179,10 @@ impl Layer {
         mut visit: impl FnMut(&[u8], &Write) -> Result<(), E>,
     ) -> Result<(), E> {
         if self.runs.is_empty() {
-            return self.writes.iter().try_for_each(|(place, write)| visit(place, write));
+            return self
+                .writes
+                .iter()
+                .try_for_each(|(place, write)| visit(place, write));
         }
         let mut after: Option<Vec<u8>> = None;
         loop {

@@ -25,8 +25,8 @@ mod planted;
 mod read_set;
 mod run;
 mod scan;
-mod statement;
 mod state;
+mod statement;
 mod write_set;
 
 pub use access::KeyRange;

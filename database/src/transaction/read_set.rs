@@ -43,9 +43,10 @@ impl ReadSet {
 
     /// All ranges, those of whole storages too.
     pub fn ranges(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
-        let whole = self.storages.iter().map(|storage| {
-            (place(*storage, &[]), place(StorageId(storage.0 + 1), &[]))
-        });
+        let whole = self
+            .storages
+            .iter()
+            .map(|storage| (place(*storage, &[]), place(StorageId(storage.0 + 1), &[])));
         self.ranges.iter().cloned().chain(whole)
     }
 

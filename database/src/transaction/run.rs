@@ -52,7 +52,11 @@ impl Run {
             append(&mut block, place, write);
             if block.len() >= BLOCK_BYTES {
                 out.write_all(&block)?;
-                blocks.push((first.take().cloned().unwrap_or_default(), offset, block.len()));
+                blocks.push((
+                    first.take().cloned().unwrap_or_default(),
+                    offset,
+                    block.len(),
+                ));
                 offset += block.len() as u64;
                 block.clear();
             }
@@ -109,7 +113,11 @@ impl Run {
         let blocks = match &self.0 {
             Source::Memory(writes) => {
                 let mut range = writes.range::<[u8], _>(bounds);
-                let found = if reverse { range.next_back() } else { range.next() };
+                let found = if reverse {
+                    range.next_back()
+                } else {
+                    range.next()
+                };
                 return Ok(found.map(|(place, write)| (place.clone(), write.clone())));
             }
             Source::File { blocks, .. } => blocks,
@@ -192,7 +200,11 @@ fn unnamed_file(directory: &Path) -> io::Result<File> {
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let path = directory.join(format!("spill-{}-{number}", std::process::id()));
     let mut options = File::options();
-    let file = options.read(true).write(true).create_new(true).open(&path)?;
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }

@@ -5,6 +5,7 @@ use super::layer::{Layer, Write};
 use super::read_set::ReadSet;
 use crate::catalog::{self, Relation};
 use crate::entry::CommitTs;
+use crate::store::Effect;
 use crate::types::Value;
 use crate::version::{Snapshot, VersionRange, place, split_place};
 use parking_lot::Mutex;
@@ -13,12 +14,15 @@ use std::iter::Peekable;
 use std::ops::Bound;
 use std::sync::Arc;
 
+/// A layer's next write, if there is one.
+type Head = Option<(Vec<u8>, Write)>;
+
 /// Places and bytes of a range. It holds what it reads by itself.
 pub struct Scan {
     rows: Peekable<VersionRange>,
     layers: Vec<Arc<Layer>>,
     /// Each layer's next write, once it was asked.
-    heads: Vec<Option<Option<(Vec<u8>, Write)>>>,
+    heads: Vec<Option<Head>>,
     from: Vec<u8>,
     to: Vec<u8>,
     reverse: bool,
@@ -29,7 +33,9 @@ pub struct Scan {
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan").field("last", &self.last).finish_non_exhaustive()
+        f.debug_struct("Scan")
+            .field("last", &self.last)
+            .finish_non_exhaustive()
     }
 }
 
@@ -41,7 +47,10 @@ impl Scan {
         to: &[u8],
         reverse: bool,
     ) -> Self {
-        let layers: Vec<_> = layers.into_iter().filter(|layer| !layer.is_empty()).collect();
+        let layers: Vec<_> = layers
+            .into_iter()
+            .filter(|layer| !layer.is_empty())
+            .collect();
         Scan {
             rows: rows.peekable(),
             heads: layers.iter().map(|_| None).collect(),
@@ -65,7 +74,10 @@ impl Scan {
                 continue;
             }
             let bounds = match &self.last {
-                None => (Bound::Included(&self.from[..]), Bound::Excluded(&self.to[..])),
+                None => (
+                    Bound::Included(&self.from[..]),
+                    Bound::Excluded(&self.to[..]),
+                ),
                 Some(last) if self.reverse => {
                     (Bound::Included(&self.from[..]), Bound::Excluded(&last[..]))
                 }
@@ -82,7 +94,7 @@ impl Scan {
     }
 
     /// The next place and what the topmost layer, or the view, has there.
-    fn step(&mut self) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    fn step(&mut self) -> Result<Option<Effect>> {
         self.fill_heads()?;
         let mut next: Option<Vec<u8>> = match self.rows.peek() {
             None => None,
@@ -93,7 +105,10 @@ impl Scan {
             },
         };
         for head in self.heads.iter().flatten().flatten() {
-            if next.as_ref().is_none_or(|next| self.is_before(&head.0, next)) {
+            if next
+                .as_ref()
+                .is_none_or(|next| self.is_before(&head.0, next))
+            {
                 next = Some(head.0.clone());
             }
         }

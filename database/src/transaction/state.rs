@@ -309,7 +309,11 @@ impl Transaction {
             return Ok(());
         }
         let known = self.schema()?.relation(table).cloned();
-        let current = self.database.schema_at(&newest, newest.ts)?.relation(table).cloned();
+        let current = self
+            .database
+            .schema_at(&newest, newest.ts)?
+            .relation(table)
+            .cloned();
         match known == current {
             true => Ok(()),
             false => Err(self.stale("the table was changed by a concurrent transaction")),
@@ -343,7 +347,10 @@ impl Transaction {
     }
 
     fn find_savepoint(&self, name: &str) -> Result<usize> {
-        let place = self.savepoints.iter().rposition(|savepoint| savepoint.name == name);
+        let place = self
+            .savepoints
+            .iter()
+            .rposition(|savepoint| savepoint.name == name);
         place.ok_or_else(|| Error::NoSavepoint(name.to_owned()))
     }
 
@@ -426,7 +433,10 @@ impl Transaction {
         let writes = self.writes.finish().map_err(spill_fault)?;
         let chain = build_chain(&writes, &self.notifications)?;
         let (answer, outcome) = promise();
-        let reads = self.reads.take().map(|reads| std::mem::take(&mut *reads.lock()));
+        let reads = self
+            .reads
+            .take()
+            .map(|reads| std::mem::take(&mut *reads.lock()));
         let request = Request {
             owner: self.owner,
             chain,
@@ -447,7 +457,12 @@ impl Transaction {
     }
 
     /// Puts a row of the catalog or of the sequences into the top layer.
-    pub(crate) fn put_raw(&mut self, storage: StorageId, key: &[u8], row: Option<Vec<u8>>) -> Result<()> {
+    pub(crate) fn put_raw(
+        &mut self,
+        storage: StorageId,
+        key: &[u8],
+        row: Option<Vec<u8>>,
+    ) -> Result<()> {
         let place = place(storage, key);
         self.writes.touch(place.clone());
         let write = Write {
@@ -557,7 +572,9 @@ fn build_chain(writes: &Layer, notifications: &[(String, String)]) -> Result<Cha
         builder.push(&change).map_err(limit)
     })?;
     for (channel, payload) in notifications {
-        builder.push(&Change::Notify { channel, payload }).map_err(limit)?;
+        builder
+            .push(&Change::Notify { channel, payload })
+            .map_err(limit)?;
     }
     Ok(builder.finish())
 }

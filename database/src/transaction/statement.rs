@@ -76,6 +76,8 @@ impl Transaction {
             }
         }
         self.fail();
-        Err(Error::Serialization("the statement's rows changed each time it ran"))
+        Err(Error::Serialization(
+            "the statement's rows changed each time it ran",
+        ))
     }
 }

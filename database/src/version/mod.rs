@@ -19,7 +19,6 @@ pub use range::{VersionRange, Versioned};
 use crate::store::{EngineReader, Result, StoreError, Tree};
 use std::sync::Arc;
 
-
 /// Bytes of `begin` before a row.
 pub(crate) const BEGIN_BYTES: usize = 8;
 /// Bytes of `end` behind a key.
