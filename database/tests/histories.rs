@@ -423,7 +423,7 @@ fn check_level(level: Isolation, hostile: bool, count: u64) -> usize {
 
 #[test]
 fn no_level_shows_what_it_forbids() {
-    let count = budget(30, 400);
+    let count = budget(160, 2_000);
     let mut transactions = 0;
     for level in [
         Isolation::ReadCommitted,
