@@ -11,6 +11,7 @@
 //! and the only snapshot token. Rules and bytes: `spec/13-database.md`.
 
 pub mod catalog;
+pub mod commit;
 pub mod entry;
 pub mod key;
 pub mod limits;
