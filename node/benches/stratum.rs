@@ -218,7 +218,7 @@ impl Worker {
         let start = tokio::time::Instant::now() + phase;
         let mut second = tokio::time::interval_at(start, Duration::from_secs(1));
         second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut nonce, mut sent) = (0, None);
+        let (mut nonce, mut sent): (u32, Option<Instant>) = (0, None);
         let mut line = String::new();
         loop {
             tokio::select! {

@@ -87,17 +87,17 @@ fn wrong_settings_exit_with_2_and_say_what_is_expected() {
         2,
         &["--mine-to"],
     );
-    let spec = folder.path().join("pbft.toml");
+    let spec = folder.path().join("pos.toml");
     let template = include_str!("../../../spec/chains/devnet.toml");
     std::fs::write(
         &spec,
-        template.replace("engine = \"pow\"", "engine = \"pbft\""),
+        template.replace("engine = \"pow\"", "engine = \"pos\""),
     )
     .unwrap();
     fails(
         &run(&dir, spec.to_str().expect("a text"), &[]),
         2,
-        &["pbft", "only `pow` is built"],
+        &["`pos`", "does not have yet"],
     );
 }
 
@@ -217,7 +217,7 @@ fn an_address_of_another_network_is_refused_everywhere() {
             serde_json::from_str(&text.expect("an answer")).expect("a problem document");
         assert_eq!(problem["status"], 400, "{problem}");
         assert!(
-            problem["detail"].to_string().contains("network"),
+            problem["detail"].to_string().contains("testnet"),
             "{problem}"
         );
     }
@@ -242,7 +242,7 @@ fn an_address_of_another_network_is_refused_everywhere() {
     assert!(wallet(&["new", "--network", "devnet"]).status.success());
     let sent = wallet(&["send", OTHER, "1", "--api", node.api.url()]);
     assert!(matches!(sent.status.code(), Some(1 | 2)), "{}", text(&sent));
-    assert!(text(&sent).contains("network"), "{}", text(&sent));
+    assert!(text(&sent).contains("testnet"), "{}", text(&sent));
     let mut call = json!({"jsonrpc": "2.0", "id": 1, "method": "generatetoaddress"});
     call["params"] = json!([1, OTHER]);
     let (_, answer) = node.api.post("/rpc", &call).expect("an answer");

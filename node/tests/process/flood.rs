@@ -116,6 +116,8 @@ fn honest_peers_connect_beside_a_flood_of_half_open_handshakes() {
         refused("transport_timeout"),
         refused("transport_handshake"),
     );
-    assert!(refused("transport_timeout") + refused("transport_handshake") > 0.0);
+    until("half-open handshakes run out of time", PEERS_MAX, || {
+        (refused("transport_timeout") + refused("transport_handshake") > 0.0).then_some(())
+    });
     drop(runtime);
 }

@@ -79,6 +79,7 @@ pub async fn transactions(
 
 /// What waits in the mempool for an address, oldest first: the first 100 transactions.
 #[utoipa::path(get, path = "/v1/addresses/{address}/mempool", tag = "node",
+    operation_id = "address_mempool",
     params(("address" = String, Path, description = "An address of this chain.")),
     responses(
         (status = 200, description = "The waiting transactions; there is no next page.",

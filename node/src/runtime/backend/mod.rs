@@ -28,6 +28,7 @@ use crate::api::model::transaction::TransactionDetail;
 use crate::metrics::Metrics;
 use crate::stratum::WorkFeed;
 use cairn_consensus::chain::Source;
+use cairn_consensus::mempool::Entry;
 use cairn_network::counters::Dropped;
 use cairn_network::{Direction, NetworkHandle};
 use cairn_protocol::address;
