@@ -127,7 +127,7 @@ fn header_records() {
 
 #[test]
 fn sealed_header_records() {
-    let file = file("sealed-headers.json");
+    let file = file("sealed_headers.json");
     let params =
         Arc::new(ChainParams::from_toml(text(&file, "spec")).expect("a valid specification"));
     let mut sigs = CachedCheck::new(Ed25519, SignatureCache::new(100, (1, 2)));

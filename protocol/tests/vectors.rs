@@ -327,7 +327,7 @@ fn blocks() {
 
 #[test]
 fn sealed_blocks() {
-    let file = file("sealed-blocks.json");
+    let file = file("sealed_blocks.json");
     let mut chain = TestChain::new(ChainParams::from_toml(text(&file, "spec")).unwrap());
     let block = |hex: &str| Block::from_bytes(&hex::decode(hex).unwrap()).unwrap();
     let mut chains = vec![chain.clone()];

@@ -275,7 +275,8 @@ def chains(file):
         spec_hash = derive("cairn v1 spec", unhex(case["immutable"]))
         same(spec_hash, case["spec_hash"], "spec hash")
         entries = [unhex(entry) for entry in case["schedule"]]
-        schedule = derive("cairn v1 schedule", bytes([len(entries)]) + b"".join(entries))
+        announced = [entry for entry in entries if entry[0] == 0]
+        schedule = derive("cairn v1 schedule", bytes([len(announced)]) + b"".join(announced))
         same(schedule, case["schedule_hash"], "schedule hash")
         genesis = encoding.decode("block", unhex(case["genesis"]))
         same(body_root(genesis), genesis["header"][36:68].hex(), "genesis root")
@@ -420,12 +421,93 @@ def bft_evidence(file):
             same(proven, (case["offence"], case["round"]), case["name"])
 
 
+def sealed_blocks(file):
+    for setup in file["setup"]:
+        block = encoding.decode("block", unhex(setup))
+        same(body_root(block), block["header"][36:68].hex(), "root")
+    for case in file["cases"]:
+        block = encoding.decode("block", unhex(case["block"]))
+        same(body_root(block), block["header"][36:68].hex(), case["name"])
+        hashed = derive("cairn v1 attachments", block["attachments_bytes"])
+        same(hashed, block["extension"]["attachments_hash"].hex(), case["name"])
+
+
+class Eras:
+    """Who seals which height, by `eras` of the file."""
+
+    def __init__(self, file):
+        self.chain_id = unhex(file["chain_id"])
+        self.eras = [
+            (era["first"], unhex(era["ruleset_id"]), validators_of(era["validators"])) for era in file["eras"]
+        ]
+
+    def at(self, height):
+        return [era for era in self.eras if era[0] <= height][-1] if height > 0 else (0, None, [])
+
+    def next_set_hash(self, height):
+        later = [era for era in self.eras if era[0] > height]
+        return bft.set_hash(1, later[0][2]) if later and later[0][2] else bytes(32)
+
+    def certifies(self, height, block_id, proposed_round, data):
+        _, ruleset, validators = self.at(height)
+        try:
+            seal = bft.read("seal", data)
+            bft.judge_seal((self.chain_id, ruleset, height), validators, block_id, seal)
+        except (encoding.Refused, IndexError):
+            return False
+        return proposed_round <= seal[0]
+
+
+# What this file can judge of a record alone, its parent known: the rest is of chains and work.
+SEALED_RULES = {"HDR-13", "HDR-14", "HDR-15", "HDR-16", "HDR-17", "HDR-18", "EXT-09", "EXT-10", "EXT-11", "EXT-12"}
+
+
+def judge_sealed(eras, record, parent):
+    extension, header = record["extension"], record["header"]
+    height, validators = extension["height"], eras.at(extension["height"])[2]
+    number = lambda at: int.from_bytes(header[at : at + 4], "little")
+    if validators:
+        bft.require("HDR-13", (number(0), number(72), number(76)) == (0x20000000, 0, 0))
+        bft.require("HDR-14", parent is None or number(68) >= parent["time"])
+        bft.require("EXT-09", extension["set_hash"] == bft.set_hash(1, validators))
+        leader = bft.rotation(validators, height, extension["proposed_round"])
+        bft.require("EXT-11", extension["proposer"] == leader)
+        bft.require("EXT-12", extension["seed_reveal"] == b"")
+        bft.require("EXT-10", extension["next_set_hash"] == eras.next_set_hash(height))
+    bft.require("HDR-15", (record["parent_seal"] is not None) == bool(eras.at(height - 1)[2]))
+    if record["parent_seal"] is not None:
+        place = (height - 1, header[4:36], parent["proposed_round"])
+        bft.require("HDR-16", eras.certifies(*place, record["parent_seal"]))
+    if validators:
+        bft.require("HDR-18", record["seal"] is not None)
+        place = (height, h2(header), extension["proposed_round"])
+        bft.require("HDR-17", eras.certifies(*place, record["seal"]))
+
+
+def sealed_headers(file):
+    eras, parents = Eras(file), [None]
+    for setup in file["setup"]:
+        block = encoding.decode("block", unhex(setup["block"]))
+        extension, header = block["extension"], block["header"]
+        same(body_root(block), header[36:68].hex(), "root")
+        parents.append({
+            "time": int.from_bytes(header[68:72], "little"), "proposed_round": extension["proposed_round"],
+        })  # fmt: skip
+        if setup["seal"] is not None:
+            place = (extension["height"], h2(header), extension["proposed_round"])
+            same(eras.certifies(*place, unhex(setup["seal"])), True, "seal of the setup")
+    for case in file["cases"]:
+        record = encoding.decode("header_record", unhex(case["record"]))
+        if case["valid"] or case["rule"] in SEALED_RULES:
+            judged(case, lambda: judge_sealed(eras, record, parents[case["after"]]))
+
+
 CHECKS = {
     "addresses": addresses, "bft_evidence": bft_evidence, "bft_leaders": bft_leaders,
     "bft_messages": bft_messages, "bft_new_views": bft_messages, "bft_seals": bft_seals,
     "bft_sets": bft_sets, "bft_statements": bft_statements, "blocks": blocks, "chains": chains, "compact": compact,
     "encoding": encodings, "hashes": hashes, "headers": headers, "lthash": lthash, "merkle": merkle,
-    "messages": messages, "signatures": signatures, "state": states, "subsidy": subsidy,
+    "messages": messages, "sealed_blocks": sealed_blocks, "sealed_headers": sealed_headers, "signatures": signatures, "state": states, "subsidy": subsidy,
     "transaction_ids": transaction_ids, "transactions": transactions, "work": work,
 }  # fmt: skip
 
