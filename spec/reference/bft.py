@@ -211,12 +211,12 @@ def check_justification(scope, validators, round, value, justification, jobs):
         check_statement(statement)
         jobs.append((validators[signer][0], signature, message_of(scope, statement)))
     claims = [prepared for prepared, _ in votes if prepared]
-    require("NVW-01", bool(claims) == (certificate is not None))
+    require("NVW-01", certificate or not claims)
     if certificate:
-        highest = max(claimed for claimed, _ in claims)
-        require("NVW-02", certificate[0] == highest)
-        named = {named for claimed, named in claims if claimed == highest}
-        require("NVW-03", named == {value} and certificate[1] == value)
+        highest = max((claimed for claimed, _ in claims), default=0)
+        require("NVW-02", highest <= certificate[0] < round)
+        named = {named for claimed, named in claims if claimed == certificate[0]}
+        require("NVW-03", named <= {value} and certificate[1] == value)
         check_certificate(scope, validators, certificate, jobs)
 
 

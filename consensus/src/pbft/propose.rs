@@ -1,7 +1,7 @@
 //! The leader's part: its own value in round 0, a justified one later.
 //!
-//! Invariant: a validator proposes at most once a round. In a later round it is free only if no
-//! VIEW-CHANGE of its quorum names a prepared value; else it proposes the value of the highest.
+//! Invariant: a validator proposes at most once a round. In a later round it is free only if it knows
+//! no certificate; else it proposes the value of the highest, which no VIEW-CHANGE's is above.
 //! Rules: `spec/09-bft.md#proposing`, `#new-view`.
 
 use super::core::{Accepted, Building, PbftCore};
@@ -32,8 +32,8 @@ impl PbftCore {
         }
     }
 
-    /// Spec: `spec/09-bft.md#new-view`. With a quorum of VIEW-CHANGEs the leader proposes: what is
-    /// prepared highest, or a value of its own if nothing is.
+    /// Spec: `spec/09-bft.md#new-view`. With a quorum of VIEW-CHANGEs the leader proposes: the value
+    /// of the highest certificate that it knows, or one of its own if it knows none.
     pub(super) fn try_new_view(&mut self, effects: &mut Vec<Effect>) {
         let round = self.record.round;
         let idle = self.accepted.is_none() && self.building.is_none();
@@ -56,9 +56,15 @@ impl PbftCore {
         }
     }
 
-    /// The quorum of VIEW-CHANGEs to `round`, with the certificate of the highest claim.
+    /// The quorum of VIEW-CHANGEs to `round`, with the highest certificate that we know. It may be
+    /// above all claims: a faulty validator that kept it back cannot hold up the leader by showing it
+    /// late.
     fn justify(&self, round: Round) -> Option<Justification> {
         let highest = self.highest.as_ref();
+        if highest.is_some_and(|known| known.round >= round) {
+            // Honest validators have prepared beyond this round: they are about to take us along.
+            return None;
+        }
         let usable = |voter: &Voter| {
             let vote = voter.view_changes.at(round)?;
             // Two certificates of one round: more than a third is faulty. Ours is the one we hold.
@@ -79,19 +85,14 @@ impl PbftCore {
                 signature: *signature,
             })
             .collect();
-        let claims = view_changes.iter().filter_map(|vote| vote.prepared);
-        let certificate = match claims.map(|claim| claim.round).max() {
-            None => None,
-            // A certificate above every claim is of a round that we are about to jump past.
-            Some(claimed) => Some(highest.filter(|known| known.round == claimed)?.clone()),
-        };
+        // Every claim came with its certificate, so the one that we hold is not below any of them.
         Some(Justification {
             bitmap: Bitmap::of(
                 self.voters.len(),
                 signatures.iter().map(|(index, _)| *index),
             ),
             view_changes,
-            certificate,
+            certificate: highest.cloned(),
         })
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: a receiver judges a justification alone, from its bytes, the set and the scheme. If a
 //! value may have been decided in an earlier round, no valid justification lets another pass: each
 //! quorum of VIEW-CHANGEs has an honest validator that committed to it and names its round or a
-//! later one, and only the certificate of the highest named round is accepted.
+//! later one, and no certificate of a lower round is accepted.
 //! Rules: `spec/09-bft.md#new-view` (NVW-01 … NVW-03).
 
 use super::certificate::{Ballot, Bitmap, Certificate};
@@ -26,8 +26,8 @@ pub struct ViewChangeVote {
     pub signature: Signature,
 }
 
-/// A quorum of VIEW-CHANGEs and the certificate of the highest round that they name. The encoding
-/// is its fields in this order.
+/// A quorum of VIEW-CHANGEs and a certificate of the highest round that they name, or of a higher
+/// one. The encoding is its fields in this order.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Justification {
     /// Who asked for the round.
@@ -35,7 +35,7 @@ pub struct Justification {
     /// Their VIEW-CHANGEs, in set order.
     #[serde(deserialize_with = "bounded::<_, _, VALIDATORS_MAX>")]
     pub view_changes: Vec<ViewChangeVote>,
-    /// The certificate of the highest prepared round, if any of them names one.
+    /// The certificate whose value is proposed; none only if nothing is named.
     pub certificate: Option<Certificate>,
 }
 
@@ -99,24 +99,25 @@ impl Justification {
                 message: statement.message(scope),
             });
         }
-        match (self.highest(), &self.certificate) {
-            (None, None) => Ok(()),
-            (Some(highest), Some(certificate)) => {
-                if certificate.round != highest {
-                    let round = certificate.round;
-                    return Err(BftViolation::LowerCertificate { round, highest });
-                }
-                let claims = self.view_changes.iter().filter_map(|vote| vote.prepared);
-                let mut named = claims.filter(|claim| claim.round == highest);
-                if certificate.ballot.id != id || named.any(|claim| claim.id != id) {
-                    return Err(BftViolation::OtherValue {});
-                }
-                certificate.check(scope, set, jobs)
-            }
-            (highest, _) => {
-                let claimed = highest.is_some();
-                Err(BftViolation::HiddenCertificate { claimed })
-            }
+        let Some(certificate) = &self.certificate else {
+            return match self.highest() {
+                None => Ok(()),
+                Some(highest) => Err(BftViolation::HiddenCertificate { highest }),
+            };
+        };
+        let highest = self.highest().unwrap_or(0);
+        if certificate.round < highest || certificate.round >= round {
+            return Err(BftViolation::CertificateRound {
+                certificate: certificate.round,
+                highest,
+                round,
+            });
         }
+        let claims = self.view_changes.iter().filter_map(|vote| vote.prepared);
+        let mut named = claims.filter(|claim| claim.round == certificate.round);
+        if certificate.ballot.id != id || named.any(|claim| claim.id != id) {
+            return Err(BftViolation::OtherValue {});
+        }
+        certificate.check(scope, set, jobs)
     }
 }

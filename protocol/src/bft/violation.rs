@@ -83,14 +83,14 @@ violations! {
     MessageSignature { signer: u16 } = "MSG-07",
         "signature of validator {signer} is not valid";
 
-    /// A new view shows a certificate if and only if one of its view changes claims one.
-    HiddenCertificate { claimed: bool } = "NVW-01",
-        "new view with a certificate that none claims, or without the one that is claimed: claimed {claimed}";
-    /// The certificate is of the highest round that any of them claims.
-    LowerCertificate { round: Round, highest: Round } = "NVW-02",
-        "certificate of round {round} in a new view that claims round {highest}";
-    /// All claims of that round, the certificate and the proposal name one value.
-    OtherValue {} = "NVW-03", "new view proposes another value than its highest certificate";
+    /// A new view in which a VIEW-CHANGE claims a prepared value shows a certificate.
+    HiddenCertificate { highest: Round } = "NVW-01",
+        "new view without a certificate: one of its view changes claims round {highest}";
+    /// The certificate's round is not below any claimed one, and below the new view's.
+    CertificateRound { certificate: Round, highest: Round, round: Round } = "NVW-02",
+        "certificate of round {certificate}: expected at least the claimed {highest} and below {round}";
+    /// The proposal, the certificate and all claims of the certificate's round name one value.
+    OtherValue {} = "NVW-03", "new view proposes another value than its certificate, or than a claim of its round";
 
     /// The two statements are one of the three offences.
     NoOffence {} = "EVD-01", "the two statements are no offence";

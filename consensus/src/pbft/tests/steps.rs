@@ -493,6 +493,27 @@ fn a_leader_proposes_the_highest_prepared_value() {
     }
 }
 
+/// A faulty validator keeps a certificate back and shows it late, far ahead: the leader proposes its
+/// value, and is not held up for want of the one that the others name.
+#[test]
+fn a_certificate_kept_back_does_not_hold_up_the_leader() {
+    let at_0 = certificate(0, first_ballot(A), &[0, 1, 3]);
+    let at_1 = certificate(1, free(1).ballot(1, B), &[0, 1, 3]);
+    let mut core = leader_of_2();
+    hear(&mut core, 0, view_change(2, Some(at_0)));
+    hear(&mut core, 3, view_change(9, Some(at_1.clone())));
+    hear(&mut core, 2, view_change(2, None));
+    let effects = hear(&mut core, 1, view_change(2, None));
+    assert_eq!(names(&effects), ["persist", "NEW-VIEW", "validate"]);
+    let Effect::Send { draft, .. } = &effects[1] else {
+        panic!("{effects:?}");
+    };
+    let claims = [(0, Some((0, A))), (1, None), (2, None)];
+    let reason = justification(2, &claims, Some(at_1));
+    assert_eq!(draft.body, new_view(2, B, reason));
+    say(2, draft.body.clone());
+}
+
 /// f + 1 heads ahead: it follows to the highest round that one honest validator has reached.
 #[test]
 fn a_weak_quorum_ahead_is_followed() {
