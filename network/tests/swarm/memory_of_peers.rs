@@ -116,17 +116,19 @@ async fn thirty_restarts_of_one_peer() {
     assert_eq!(b.handle.counters().banned_count(), 0);
 }
 
+/// The configuration of a node that knows only `bootnode`.
+fn joining(bootnode: &Node) -> NetworkConfig {
+    let mut config = config();
+    config.bootnodes = vec![bootnode.full_address()];
+    config
+}
+
 /// B and C know only A; they find each other through its routing table.
 #[tokio::test(flavor = "multi_thread")]
 async fn peers_of_a_bootnode_find_each_other() {
     let a = Node::usual().await;
-    let join = |bootnode| {
-        let mut config = config();
-        config.bootnodes = vec![bootnode];
-        config
-    };
-    let b = Node::start(join(a.full_address())).await;
-    let c = Node::start(join(a.full_address())).await;
+    let b = Node::start(joining(&a)).await;
+    let c = Node::start(joining(&a)).await;
     let knows =
         |node: &Node, other: PeerId| node.handle.peers().iter().any(|peer| peer.peer == other);
     eventually("B and C are connected", || {
@@ -144,13 +146,8 @@ async fn a_node_with_an_external_address_serves_discovery() {
     // B and C know the way already; this one only says that there is a way.
     reachable.external = vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()];
     let a = Node::start(reachable).await;
-    let join = |bootnode| {
-        let mut config = config();
-        config.bootnodes = vec![bootnode];
-        config
-    };
-    let b = Node::start(join(a.full_address())).await;
-    let c = Node::start(join(a.full_address())).await;
+    let b = Node::start(joining(&a)).await;
+    let c = Node::start(joining(&a)).await;
     eventually("B and C are connected", || {
         b.handle.peers().iter().any(|peer| peer.peer == c.id())
     })
