@@ -8,8 +8,9 @@ use std::time::Duration;
 
 /// Sizes of messages are the protocol's, with their derivation there.
 pub use cairn_protocol::limits::{
-    COMPACT_BLOCK_BYTES_MAX, GOODBYE_BYTES_MAX, STATUS_BYTES_MAX, SYNC_REQUEST_BYTES_MAX,
-    SYNC_RESPONSE_BYTES_MAX, SYNC_RESPONSE_BYTES_SOFT, TX_BATCH_BYTES_MAX,
+    COMPACT_BLOCK_BYTES_MAX, GOODBYE_BYTES_MAX, GREETING_BYTES_MAX, LINK_FRAME_BYTES_MAX,
+    STATUS_BYTES_MAX, SYNC_REQUEST_BYTES_MAX, SYNC_RESPONSE_BYTES_MAX, SYNC_RESPONSE_BYTES_SOFT,
+    TX_BATCH_BYTES_MAX,
 };
 
 /// Headroom over the largest gossip payload. gossipsub compares its whole read buffer with the
@@ -34,11 +35,6 @@ pub const NEGOTIATING_STREAMS_MAX: usize = 32;
 /// Largest Kademlia message: 20 closest peers with 8 addresses each need less than 16 KiB.
 pub const KAD_PACKET_BYTES_MAX: usize = 16 * 1024;
 
-/// A frame on a link: a compact block with its round and signature, or part of a body whose
-/// largest transaction has 400 kB.
-pub const LINK_FRAME_BYTES_MAX: usize = 1024 * 1024;
-/// The first frame of a link: a validator's key and signature need some 100 bytes.
-pub const LINK_GREETING_BYTES_MAX: usize = 1_024;
 /// Frames waiting for one peer: a round of 512 validators is two of them, a body of 4 MB four.
 pub const LINK_QUEUE_MAX: usize = 256;
 /// Frames of all peers waiting for the node; each reader holds one more.

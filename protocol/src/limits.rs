@@ -64,6 +64,10 @@ pub const SIGNER_BITMAP_BYTES_MAX: usize = VALIDATORS_MAX / 8;
 /// 102 bytes and a certificate of 32,909: 85,300 with its own fields.
 pub const BFT_MESSAGE_BYTES_MAX: usize = 96 * 1024;
 
+/// A frame on a link: a compact block with its round and signature, or part of a body whose
+/// largest transaction has 400 kB.
+pub const LINK_FRAME_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes of the greeting on a validator's stream: a key and a signature are 96.
 pub const GREETING_BYTES_MAX: usize = 128;
 

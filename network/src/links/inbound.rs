@@ -20,7 +20,7 @@ use crate::{
     frame::{ReadError, read_frame},
     handle::NetworkHandle,
     limits::{
-        FRAME_READ_STEP_BYTES, LINK_FRAME_BYTES_MAX, LINK_GREETING_BYTES_MAX, LINK_QUOTA,
+        FRAME_READ_STEP_BYTES, GREETING_BYTES_MAX, LINK_FRAME_BYTES_MAX, LINK_QUOTA,
         LINKS_INBOUND_MAX,
     },
     peers::score::Offence,
@@ -68,7 +68,7 @@ struct Reader {
 impl Reader {
     async fn run(self, stream: Stream) {
         let mut stream = BufReader::with_capacity(FRAME_READ_STEP_BYTES, stream);
-        let hello = read_frame(&mut stream, LINK_GREETING_BYTES_MAX);
+        let hello = read_frame(&mut stream, GREETING_BYTES_MAX);
         let hello = match tokio::time::timeout(GREETING, hello).await {
             Ok(Ok(hello)) => hello,
             Ok(Err(error)) => return self.blame(&error),

@@ -34,7 +34,7 @@ pub const BFT: &str = "bft";
 
 /// What both ends of a new link say and check.
 pub trait Greeting: Send + Sync + 'static {
-    /// The first frame towards `peer`; at most [`crate::limits::LINK_GREETING_BYTES_MAX`] bytes.
+    /// The first frame towards `peer`; at most [`crate::limits::GREETING_BYTES_MAX`] bytes.
     fn hello(&self, peer: PeerId) -> Vec<u8>;
     /// Whether the first frame of `peer` lets it in.
     fn admits(&self, peer: PeerId, hello: &[u8]) -> bool;

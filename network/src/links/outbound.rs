@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::{Greeting, LinkEvent};
 use crate::{
     frame::write_frame,
-    limits::{FRAME_READ_STEP_BYTES, LINK_GREETING_BYTES_MAX},
+    limits::{FRAME_READ_STEP_BYTES, GREETING_BYTES_MAX},
 };
 
 /// First wait after a link broke; doubled up to [`RETRY_MAX`].
@@ -64,7 +64,7 @@ impl Link {
     ) -> std::io::Result<()> {
         let mut stream = BufWriter::with_capacity(FRAME_READ_STEP_BYTES, stream);
         let hello = self.greeting.hello(self.peer);
-        debug_assert!(hello.len() <= LINK_GREETING_BYTES_MAX);
+        debug_assert!(hello.len() <= GREETING_BYTES_MAX);
         write_frame(&mut stream, &hello).await?;
         stream.flush().await?;
         while queue.try_recv().is_ok() {}

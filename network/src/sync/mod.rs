@@ -59,7 +59,8 @@ pub struct Tip {
     pub height: Height,
     /// Its id.
     pub id: BlockId,
-    /// Total work up to and including it.
+    /// What fork choice compares: total work up to and including it, below the height of the last
+    /// sealed block on chains that have such.
     pub work: Work,
 }
 

@@ -16,6 +16,7 @@ pub mod output;
 pub mod progress;
 pub mod query;
 pub mod shell;
+pub mod validator;
 
 use std::process::ExitCode;
 
@@ -59,8 +60,8 @@ pub enum Command {
     /// Measure kernels, pause and resume a node's miner
     #[command(subcommand)]
     Miner(miner::MinerCommand),
-    /// Bond, delegate and vote
-    Validator(absent::AnyArgs),
+    /// Keys of validators; bond, delegate and vote
+    Validator(validator::ValidatorArgs),
     /// Check another implementation against the specification
     Conformance(absent::AnyArgs),
     /// Look after the replicated database
@@ -104,9 +105,7 @@ fn run(command: Command) -> CliResult {
         Command::Peers(node) => query::peers(&node),
         Command::Chain(command) => chain::run(&command),
         Command::Miner(command) => miner::run(&command),
-        Command::Validator(args) => {
-            absent::refuse("validator", "the validator (PBFT, PoS, DPoS)", &args)
-        }
+        Command::Validator(args) => validator::run(&args),
         Command::Conformance(args) => {
             absent::refuse("conformance", "the conformance runner", &args)
         }

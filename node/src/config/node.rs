@@ -148,11 +148,6 @@ impl NodeConfig {
         if self.sql.is_some() || self.roles.contains(&Role::Sql) {
             parts.push("the SQL server is not part of this version: `sql` is accepted and ignored");
         }
-        if self.validator_key.is_some() {
-            parts.push(
-                "validators are not part of this version: `validator_key` is accepted and ignored",
-            );
-        }
         parts
     }
 }

@@ -102,7 +102,7 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
     );
     assert_eq!(from_file.roles, vec![Role::Ledger, Role::Sql]);
     assert_eq!(from_file.max_memory_bytes, Some(1 << 30));
-    assert_eq!(from_file.ignored().len(), 2);
+    assert_eq!(from_file.ignored().len(), 1);
 }
 
 #[test]

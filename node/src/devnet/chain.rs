@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use cairn_protocol::hash::Hash;
 use cairn_protocol::pow::{Work, work_of};
-use cairn_protocol::spec::{ChainParams, Funded, SpecFile, builtin};
+use cairn_protocol::spec::{ChainParams, Engine, EntryFile, Funded, SpecFile, builtin};
 use cairn_protocol::units::Amount;
 
 use super::error::DevnetError;
@@ -21,6 +21,9 @@ const FAUCET_COINS: usize = 100;
 /// Value of each: together 1,000,000 CRN.
 const FAUCET_COIN: Amount = Amount::from_crn(10_000);
 
+/// What validators of a BFT devnet create together: about what its miners would.
+const SUBSIDY_PER_SECOND: Amount = Amount::from_crn(5);
+
 /// What the command line asks of the chain.
 #[derive(Debug, Clone, Default)]
 pub struct ChainOrder {
@@ -28,6 +31,8 @@ pub struct ChainOrder {
     pub spec: Option<PathBuf>,
     /// `--block-time`, in milliseconds.
     pub block_time_ms: Option<u64>,
+    /// `--consensus`.
+    pub engine: Option<&'static str>,
 }
 
 /// Writes a new chain's specification, funding `faucet`, for `nodes` miners.
@@ -46,6 +51,10 @@ pub fn create(
         }
         None => builtin::devnet_file(),
     };
+    if order.engine == Some("pbft") {
+        let validators = u32::try_from(nodes).expect("a devnet has at most 64 nodes");
+        file.schedule = vec![EntryFile::devnet_pbft(validators, SUBSIDY_PER_SECOND)];
+    }
     if let Some(block_time_ms) = order.block_time_ms {
         file.timing.block_time_ms = block_time_ms;
     }
@@ -75,6 +84,14 @@ pub fn load(layout: &Layout, order: &ChainOrder, nodes: usize) -> Result<ChainPa
     if let Some(asked) = order.block_time_ms.filter(|&asked| asked != block_time_ms) {
         let texts = (format!("{block_time_ms} ms"), format!("{asked} ms"));
         return Err(other("block time", texts.0, texts.1));
+    }
+    let engine = file
+        .schedule
+        .first()
+        .map_or("", |entry| entry.engine.as_str());
+    if let Some(asked) = order.engine.filter(|&asked| asked != engine) {
+        let (existing, asked) = (engine.to_owned(), asked.to_owned());
+        return Err(other("consensus", existing, asked));
     }
     if let Some(spec) = &order.spec {
         let asked = fs::read(spec).map_err(DevnetError::io("read", spec))?;
@@ -112,8 +129,11 @@ fn write(layout: &Layout, mut file: SpecFile, nodes: usize) -> Result<ChainParam
             source,
         })
     };
+    let is_mined = file.schedule.iter().any(|entry| entry.engine == "pow");
     file.mining.hashes_per_second = match given.map(|given| given.mining.hashes_per_second) {
         Some(rate) if rate > 0 => rate,
+        // Nobody mines a chain of validators alone.
+        _ if !is_mined => 0,
         _ => hashes_per_second(&check(&file)?, nodes),
     };
     let params = check(&file)?;
@@ -123,7 +143,15 @@ fn write(layout: &Layout, mut file: SpecFile, nodes: usize) -> Result<ChainParam
 
 /// The rate at which `nodes` miners together find one block per block time.
 fn hashes_per_second(params: &ChainParams, nodes: usize) -> u64 {
-    let target = params.pow_rules(1).initial_bits.to_target();
+    let eras = params.schedule().iter();
+    let mut bits = eras.filter_map(|entry| match &entry.engine {
+        Engine::Pow(rules) => Some(rules.initial_bits),
+        Engine::Pbft(_) | Engine::Pos(_) | Engine::Dpos(_) => None,
+    });
+    let target = bits
+        .next()
+        .expect("it has an era of proof of work")
+        .to_target();
     let work = work_of(target.expect("parameters are checked when they are made"));
     let per_second = work.saturating_mul(Work::from(1000u64))
         / Work::from(params.timing().block_time_ms)
@@ -191,6 +219,7 @@ mod tests {
         let order = |block_time_ms| ChainOrder {
             spec: None,
             block_time_ms,
+            engine: None,
         };
         let params = create(&layout, &order(Some(500)), &faucet(), 4).unwrap();
         assert_eq!(params.timing().block_time_ms, 500);
@@ -216,6 +245,7 @@ mod tests {
         let order = ChainOrder {
             spec: Some(spec.clone()),
             block_time_ms: None,
+            engine: None,
         };
         let params = create(&layout, &order, &faucet(), 4).unwrap();
         assert_eq!(
@@ -241,6 +271,7 @@ mod tests {
         let order = ChainOrder {
             spec: Some(spec),
             block_time_ms: None,
+            engine: None,
         };
         let error = create(&layout, &order, &faucet(), 4).unwrap_err();
         assert!(matches!(error, DevnetError::NotADevnet(_)), "{error}");

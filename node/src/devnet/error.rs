@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use cairn_protocol::spec::SpecError;
 
 use crate::cli::error::CliError;
-use crate::keystore::FileError;
+use crate::keystore::{FileError, ValidatorKeyError};
 use crate::wallet::WalletError;
 
 /// What went wrong.
@@ -25,6 +25,9 @@ pub enum DevnetError {
     /// A private file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The key of a validator.
+    #[error(transparent)]
+    ValidatorKey(#[from] ValidatorKeyError),
     /// A wallet of the devnet.
     #[error(transparent)]
     Wallet(#[from] WalletError),

@@ -108,9 +108,14 @@ impl Layout {
         Ok(DevnetLock(file))
     }
 
-    /// Makes the directories for logs and wallets.
+    /// The key that a node votes with; the file of its promises is beside it.
+    pub fn validator_key(&self, name: &str) -> PathBuf {
+        self.root.join("keys").join(format!("{name}.key"))
+    }
+
+    /// Makes the directories for keys, logs and wallets.
     pub fn create_directories(&self) -> Result<(), DevnetError> {
-        for name in ["logs", "wallets"] {
+        for name in ["keys", "logs", "wallets"] {
             create_private_directory(&self.root.join(name))?;
         }
         Ok(())
@@ -130,7 +135,7 @@ impl Layout {
         for name in self.node_names()? {
             remove(&self.node_directory(&name), |path| fs::remove_dir_all(path))?;
         }
-        for name in ["logs", "wallets"] {
+        for name in ["keys", "logs", "wallets"] {
             remove(&self.root.join(name), |path| fs::remove_dir_all(path))?;
         }
         Ok(())

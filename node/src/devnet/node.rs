@@ -1,7 +1,7 @@
 //! One node of the devnet as the supervisor sees it.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
@@ -26,6 +26,8 @@ pub struct NodePlan {
     pub address: String,
     /// Where its mining rewards go.
     pub mine_to: String,
+    /// The key it votes with, if it is a validator.
+    pub validator_key: Option<PathBuf>,
 }
 
 impl NodePlan {
@@ -77,6 +79,9 @@ impl NodePlan {
         add("--mine-to", Path::new(&self.mine_to));
         // The rate is bounded by the specification: more threads would only wake more often.
         add("--threads", Path::new("1"));
+        if let Some(key) = &self.validator_key {
+            add("--validator-key", key);
+        }
         arguments.push("--mine".into());
         arguments.insert(0, "node".into());
         arguments
@@ -159,6 +164,7 @@ mod tests {
             api_port: 8081,
             address: "dcrn1node".into(),
             mine_to: "dcrn1miner".into(),
+            validator_key: None,
         }
     }
 

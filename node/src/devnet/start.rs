@@ -4,7 +4,8 @@
 //! and begins anew.
 
 use cairn_protocol::address::Network;
-use cairn_protocol::spec::ChainParams;
+use cairn_protocol::spec::{ChainParams, devnet_validator, devnet_validator_seed};
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 use super::chain::{self, ChainOrder};
@@ -12,6 +13,7 @@ use super::error::DevnetError;
 use super::layout::{DevnetLock, Layout, node_name, node_number};
 use super::manifest::Faucet;
 use super::ports::PortBase;
+use crate::keystore::ValidatorKey;
 use crate::wallet::{Branch, KeyProtection, Wallet, WalletError, Words};
 
 /// Nodes of a devnet unless told otherwise.
@@ -122,6 +124,29 @@ pub fn mining_address(layout: &Layout, number: usize) -> Result<String, DevnetEr
     let keys = wallet.keys(never)?;
     wallet.extend(&keys, Branch::Receive, number + 1)?;
     Ok(wallet.state().receive[number].address.clone())
+}
+
+/// The key file of node `number`, if the specification makes it a validator. Everybody knows the
+/// keys of development chains.
+pub fn validator_key(
+    layout: &Layout,
+    params: &ChainParams,
+    number: usize,
+) -> Result<Option<PathBuf>, DevnetError> {
+    let index = u32::try_from(number).expect("a devnet has at most 64 nodes");
+    let key = devnet_validator(index);
+    let mut validators = params
+        .schedule()
+        .iter()
+        .flat_map(|entry| entry.engine.validators());
+    if !validators.any(|validator| validator.key == key) {
+        return Ok(None);
+    }
+    let path = layout.validator_key(&node_name(number));
+    if !path.exists() {
+        ValidatorKey::create(&path, &Zeroizing::new(devnet_validator_seed(index)))?;
+    }
+    Ok(Some(path))
 }
 
 /// A wallet of the devnet itself, without a password.

@@ -24,7 +24,7 @@ use super::manifest::{Faucet, Manifest};
 use super::node::{Node, NodePlan};
 use super::ports::Ports;
 use super::report::{Report, status_line, welcome};
-use super::start::{Order, Prepared, mining_address, node_address, prepare};
+use super::start::{Order, Prepared, mining_address, node_address, prepare, validator_key};
 use super::watch::{CALM, Pace, Seen, Watch};
 
 /// How long a start may take: a node may have to replay much of its log before it answers.
@@ -176,6 +176,7 @@ impl Supervisor {
             api_port,
             address,
             mine_to,
+            validator_key: validator_key(&self.layout, &self.params, number)?,
         }));
         Ok(())
     }

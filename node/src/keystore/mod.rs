@@ -19,9 +19,11 @@ mod password;
 mod private_file;
 mod sealed;
 mod secret;
+mod validator_key;
 
 pub use password::{PasswordError, PasswordSource};
 pub use private_file::{FileError, create_private_directory, create_private_file};
 pub use private_file::{read_private_file, replace_private_file};
 pub use sealed::{KeystoreError, KeystoreFile, Protection};
 pub use secret::Secret;
+pub use validator_key::{KeyGuard, ValidatorKey, ValidatorKeyError};

@@ -1,6 +1,7 @@
 //! Why a node does not start, or stops by itself.
 
 use crate::api::StartError;
+use crate::keystore::ValidatorKeyError;
 use crate::stratum::StratumError;
 use cairn_network::NetworkError;
 use cairn_protocol::address::AddressError;
@@ -54,6 +55,17 @@ pub enum NodeError {
     /// The data directory or a store cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The validator's key cannot be used.
+    #[error(transparent)]
+    ValidatorKey(#[from] ValidatorKeyError),
+    /// The file of a validator's promises cannot be relied upon.
+    #[error("safety file {}: {reason}", path.display())]
+    SafetyFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The swarm cannot start.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -183,6 +183,12 @@ impl NodeMiner {
     }
 
     async fn renew(&self, setup: &MiningSetup) -> Result<u64, Stopped> {
+        let next = setup.ledger.view().height + 1;
+        if setup.ledger.params().is_bft(next) {
+            // Validators make this height.
+            self.mining.clear_template();
+            return Ok(u64::MAX);
+        }
         let template = match setup.ledger.template(setup.reward.clone()).await {
             Ok(Ok(template)) => template,
             Ok(Err(error)) => {

@@ -8,6 +8,7 @@
 //! the store is open; a fault of the disk stops the node instead of letting it promise more.
 
 mod backend;
+mod bft;
 pub(crate) mod clock;
 mod disk;
 mod error;
@@ -27,15 +28,19 @@ pub use error::NodeError;
 
 use crate::api::{ApiServer, ApiSettings, EventHub};
 use crate::config::{ChainChoice, NodeConfig, Role};
+use crate::keystore::ValidatorKey;
 use crate::metrics::{KnownLabels, Metrics};
 use crate::stratum::{self, StratumServer, WorkFeed};
 use backend::NodeBackend;
+use bft::{BftConfig, BftHandle, BftMetrics};
 use cairn_consensus::mempool::Policy;
 use cairn_miner::{Kernel, Miner, Settings};
 use cairn_network::counters::Dropped;
 use cairn_network::{Multiaddr, NetworkConfig, NetworkHandle, identity};
-use cairn_protocol::address::Address;
-use cairn_protocol::ledger::Fault;
+use cairn_protocol::address::{Address, key_hash};
+use cairn_protocol::block::SealBytes;
+use cairn_protocol::ledger::{CheckedBlock, Fault};
+use cairn_protocol::lock::Lock;
 use cairn_protocol::spec::{ChainParams, builtin};
 use cairn_storage::chain::{ChainStore, StoreOptions};
 use cairn_storage::directory::DataDirectory;
@@ -55,6 +60,9 @@ use tokio::sync::{mpsc, watch};
 /// Time that each part has to stop; all of them together stay below the five seconds that a node
 /// promises.
 const STOP_MAX: Duration = Duration::from_millis(950);
+
+/// Decided blocks that wait to be announced; one that finds no room is learnt by status.
+const DECIDED_MAX: usize = 16;
 
 /// Memory of a devnet node's mempool: the process stays below 60 MB.
 const DEVNET_MEMPOOL_BYTES: u64 = 20_000_000;
@@ -132,12 +140,15 @@ async fn run_parts(
         Arc::clone(&numbers),
         syncing_sender,
     );
+    let bft_metrics = BftMetrics::new(metrics.registry()).expect("names of their own");
+    let bft = start_bft(config, &ledger, &network, &relay, reward, bft_metrics)?;
     let net = NetTask::new(
         ledger.clone(),
         network.clone(),
         Arc::clone(&relay),
         numbers,
         sync,
+        bft.clone(),
     );
     tokio::spawn(net.run(events));
     let (node_miner, solutions) = NodeMiner::new(miner).map_err(NodeError::Runtime)?;
@@ -171,6 +182,7 @@ async fn run_parts(
         ledger: ledger.clone(),
         network: network.clone(),
         relay,
+        bft,
         miner: node_miner,
         mining_enabled: config.mine,
         reward,
@@ -332,6 +344,42 @@ fn start_ledger(
         let _ = failed.blocking_send(fault);
     };
     ledger::start(ledger, store, report).map_err(NodeError::Fault)
+}
+
+/// Starts the engine if this node has a validator's key. Without an address for rewards its
+/// proposals pay its key.
+fn start_bft(
+    config: &NodeConfig,
+    ledger: &LedgerHandle,
+    network: &NetworkHandle,
+    relay: &Arc<Relay>,
+    reward: Option<Address>,
+    metrics: BftMetrics,
+) -> Result<Option<BftHandle>, NodeError> {
+    let Some(path) = &config.validator_key else {
+        return Ok(None);
+    };
+    let key = ValidatorKey::read(path)?;
+    let reward = match reward {
+        Some(reward) => reward.lock(),
+        None => Lock::Key(key_hash(&key.public)),
+    };
+    let (decided, mut announce) = mpsc::channel::<(Arc<CheckedBlock>, SealBytes)>(DECIDED_MAX);
+    let relay = Arc::clone(relay);
+    tokio::spawn(async move {
+        while let Some((block, seal)) = announce.recv().await {
+            relay.announce_sealed(&block, seal).await;
+        }
+    });
+    let config = BftConfig {
+        ledger: ledger.clone(),
+        network: network.clone(),
+        key,
+        reward,
+        metrics,
+        decided,
+    };
+    bft::start(config).map(Some)
 }
 
 fn start_network(

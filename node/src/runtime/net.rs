@@ -3,6 +3,7 @@
 //! Invariant: this task never waits for a peer or a disk: gossip and requests are handed to tasks
 //! of their own, whose number the swarm bounds.
 
+use super::bft::BftHandle;
 use super::ledger::{LedgerEvent, LedgerHandle};
 use super::peers::PeerNumbers;
 use super::relay::Relay;
@@ -32,6 +33,7 @@ pub struct NetTask {
     relay: Arc<Relay>,
     numbers: Arc<PeerNumbers>,
     sync: mpsc::Sender<SyncInput>,
+    bft: Option<BftHandle>,
     listen_port: u16,
     block_room: Arc<Semaphore>,
     transaction_room: Arc<Semaphore>,
@@ -46,9 +48,9 @@ pub fn status(params: &ChainParams, view: &ChainView, listen_port: u16) -> Statu
         schedule_hash: params.schedule_hash(view.height),
         next_announce: params.next_announce(view.height).unwrap_or(0),
         ruleset_id: params.ruleset_id(view.height),
-        // Certified or anchored blocks only: none in pure proof of work.
-        finalized_height: 0,
-        finalized_id: params.chain_id(),
+        // Certified or anchored blocks only: genesis in pure proof of work.
+        finalized_height: view.finalized_height,
+        finalized_id: view.finalized,
         best_height: view.height,
         best_id: BlockId(view.tip.0),
         total_work: work_to_bytes(view.work),
@@ -66,6 +68,7 @@ impl NetTask {
         relay: Arc<Relay>,
         numbers: Arc<PeerNumbers>,
         sync: mpsc::Sender<SyncInput>,
+        bft: Option<BftHandle>,
     ) -> NetTask {
         NetTask {
             ledger,
@@ -73,6 +76,7 @@ impl NetTask {
             relay,
             numbers,
             sync,
+            bft,
             listen_port: 0,
             block_room: Arc::new(Semaphore::new(BLOCK_TASKS_MAX)),
             transaction_room: Arc::new(Semaphore::new(TRANSACTION_TASKS_MAX)),
@@ -108,6 +112,9 @@ impl NetTask {
             } => {
                 tracing::info!(%peer, ?direction, agent, height = status.best_height, "peer ready");
                 self.relay.set_peers(self.relay.peers() + 1);
+                if let Some(bft) = &self.bft {
+                    bft.peer_ready(peer);
+                }
                 let _ = self.sync.send(SyncInput::Peer { peer, status }).await;
             }
             NetworkEvent::PeerStatus { peer, status } => {
@@ -118,6 +125,9 @@ impl NetTask {
                 self.relay.set_peers(self.relay.peers().saturating_sub(1));
                 let _ = self.sync.send(SyncInput::Gone { peer }).await;
                 self.relay.peer_gone(peer);
+                if let Some(bft) = &self.bft {
+                    bft.peer_gone(&peer);
+                }
                 if let Some(source) = self.numbers.forget(&peer) {
                     self.ledger.forget(source).await;
                 }

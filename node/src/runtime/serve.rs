@@ -5,7 +5,7 @@
 //! Rules: `spec/08-sync.md#messages`.
 
 use super::ledger::LedgerHandle;
-use cairn_protocol::block::Block;
+use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::codec;
 use cairn_protocol::hash::{BlockId, TxId, Wtxid};
 use cairn_protocol::limits::{BLOCKS_REQUEST_MAX, HEADERS_MAX, SYNC_RESPONSE_BYTES_SOFT};
@@ -20,12 +20,12 @@ pub fn answer(ledger: &LedgerHandle, request: SyncRequest) -> SyncResponse {
     let snapshot = ledger.snapshot();
     let outcome = match request {
         SyncRequest::GetHeaders { locator, stop, max } => {
-            headers_after(&snapshot, &locator, Some(stop), max).map(SyncResponse::Headers)
+            headers_after(&snapshot, &locator, Some(stop), max)
+                .map(|records| SyncResponse::Headers(sealed_by_children(records)))
         }
         SyncRequest::GetBareHeaders { locator, max } => {
             headers_after(&snapshot, &locator, None, max).map(|records| {
-                let bare =
-                    |r: &cairn_protocol::block::HeaderRecord| BareHeader(r.header.to_bytes());
+                let bare = |r: &HeaderRecord| BareHeader(r.header.to_bytes());
                 SyncResponse::BareHeaders(records.iter().map(bare).collect())
             })
         }
@@ -33,7 +33,7 @@ pub fn answer(ledger: &LedgerHandle, request: SyncRequest) -> SyncResponse {
             let limit = (count as usize).min(HEADERS_MAX);
             snapshot
                 .records(start, limit)
-                .map(|records| SyncResponse::Headers(within(records)))
+                .map(|records| SyncResponse::Headers(sealed_by_children(within(records))))
         }
         SyncRequest::BlocksById(ids) => blocks(&snapshot, ids.into_iter().map(Ok)),
         SyncRequest::BlocksByRange { start, count } => {
@@ -59,7 +59,7 @@ fn headers_after(
     locator: &[BlockId],
     stop: Option<BlockId>,
     max: u32,
-) -> Result<Vec<cairn_protocol::block::HeaderRecord>, StorageError> {
+) -> Result<Vec<HeaderRecord>, StorageError> {
     let mut first = 1;
     for id in locator {
         if snapshot.is_active(id)? {
@@ -72,6 +72,15 @@ fn headers_after(
         records.truncate(end + 1);
     }
     Ok(records)
+}
+
+/// Each record's seal is in the next one: only the last needs its own.
+fn sealed_by_children(mut records: Vec<HeaderRecord>) -> Vec<HeaderRecord> {
+    let children = records.len().saturating_sub(1);
+    for record in &mut records[..children] {
+        record.seal = None;
+    }
+    records
 }
 
 /// The objects up to the one that passes the soft limit.

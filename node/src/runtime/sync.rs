@@ -18,7 +18,9 @@ use cairn_network::{NetworkHandle, Offence, PeerId, RequestError};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::header::Header;
-use cairn_protocol::pow::{work_from_bytes, work_of};
+use cairn_protocol::pow::{Work, work_from_bytes, work_of};
+use cairn_protocol::spec::ChainParams;
+use cairn_protocol::units::Height;
 use cairn_protocol::wire::{BareHeader, ErrorCode, Status, SyncRequest, SyncResponse};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -104,7 +106,12 @@ pub fn start(
     let (feed, food) = mpsc::channel(WINDOW_BATCHES);
     let view = ledger.view();
     let work_min = ledger.params().minimum_chain_work();
-    let scheduler = Scheduler::new(rand::random(), work_min, view.height, best_header(&view));
+    let scheduler = Scheduler::new(
+        rand::random(),
+        work_min,
+        view.height,
+        best_header(ledger.params(), &view),
+    );
     tokio::spawn(feed_ledger(ledger.clone(), numbers, food, outcomes.clone()));
     let (records, asked, told_ms) = (BTreeMap::new(), BTreeMap::new(), 0);
     let sync = Sync {
@@ -123,12 +130,21 @@ pub fn start(
     inputs
 }
 
-fn best_header(view: &ChainView) -> Tip {
+fn best_header(params: &ChainParams, view: &ChainView) -> Tip {
+    let floor = params.last_bft_height(view.header_height).unwrap_or(0);
     Tip {
         height: view.header_height,
         id: view.best_header,
-        work: view.header_work,
+        work: score(floor, view.header_work),
     }
+}
+
+/// What fork choice compares, as one number: the floor first, then the work, of which no chain has
+/// 2^192 (a header has at most 2^256 / target, and none has been found below 2^-100).
+fn score(floor: Height, work: Work) -> Work {
+    const WORK_BITS: usize = 192;
+    let cap = (Work::from(1u64) << WORK_BITS) - Work::from(1u64);
+    (Work::from(floor) << WORK_BITS) | work.min(cap)
 }
 
 /// Hands blocks to the ledger in the order in which they came.
@@ -213,7 +229,7 @@ impl Sync {
     async fn take(&mut self, input: SyncInput) {
         let input = match input {
             SyncInput::Peer { peer, status } => {
-                let work = work_from_bytes(&status.total_work);
+                let work = score(status.finalized_height, work_from_bytes(&status.total_work));
                 let tip = Tip {
                     height: status.best_height,
                     id: status.best_id,
@@ -235,7 +251,7 @@ impl Sync {
         let view = self.ledger.view();
         Input::Chain {
             connected: view.height,
-            best_header: best_header(&view),
+            best_header: best_header(self.ledger.params(), &view),
         }
     }
 
@@ -361,10 +377,14 @@ impl Sync {
                 offence: Offence::InvalidHeader,
             }];
         }
+        let params = self.ledger.params();
         let last = last.map(|place| Tip {
             height: place.height,
             id: place.id,
-            work: place.work,
+            work: score(
+                params.last_bft_height(place.height).unwrap_or(0),
+                place.work,
+            ),
         });
         vec![self.chain(), Input::HeadersStored { request, last }]
     }

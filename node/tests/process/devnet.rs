@@ -16,19 +16,27 @@ const BLOCKS_MAX: Duration = Duration::from_secs(90);
 const CRN: u64 = 100_000_000;
 
 /// One devnet at a time: two that start together could choose one free port.
-static ONE_DEVNET: Mutex<()> = Mutex::new(());
+pub static ONE_DEVNET: Mutex<()> = Mutex::new(());
 
-struct Devnet {
+/// A running devnet, ended when dropped.
+pub struct Devnet {
     supervisor: Child,
-    folder: PathBuf,
+    /// Its directory.
+    pub folder: PathBuf,
     manifest: Value,
 }
 
 impl Devnet {
     fn start(folder: &Path) -> Devnet {
+        Devnet::start_with(folder, &[])
+    }
+
+    /// Starts one with more arguments.
+    pub fn start_with(folder: &Path, more: &[&str]) -> Devnet {
         let mut supervisor = cairn()
             .args(["devnet", "--data-dir"])
             .arg(folder)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
@@ -54,25 +62,29 @@ impl Devnet {
         Some(())
     }
 
-    fn node(&self, index: usize) -> &Value {
+    /// What the manifest says of a node.
+    pub fn node(&self, index: usize) -> &Value {
         &self.manifest["nodes"][index]
     }
 
-    fn api(&self, index: usize) -> Api {
+    /// A node's HTTP interface.
+    pub fn api(&self, index: usize) -> Api {
         Api::at(self.node(index)["api"].as_str().expect("host:port"))
     }
 
-    fn pid(&self, index: usize) -> u32 {
+    /// A node's process.
+    pub fn pid(&self, index: usize) -> u32 {
         let pid = self.node(index)["pid"].as_u64().expect("a running node");
         u32::try_from(pid).expect("a process id")
     }
 
-    fn apis(&self) -> Vec<Api> {
+    /// All four.
+    pub fn apis(&self) -> Vec<Api> {
         (0..4).map(|index| self.api(index)).collect()
     }
 
     /// Pays from the faucet; answers with id and fee.
-    fn pay(&self, to: &str, amount: &str, through: &Api) -> (String, u64) {
+    pub fn pay(&self, to: &str, amount: &str, through: &Api) -> (String, u64) {
         let wallet = self.manifest["faucet"]["wallet_dir"]
             .as_str()
             .expect("a folder");
@@ -89,7 +101,8 @@ impl Devnet {
         (sent["txid"].as_str().expect("an id").to_owned(), fee)
     }
 
-    fn stop(mut self) {
+    /// Stops it politely.
+    pub fn stop(mut self) {
         signal(self.supervisor.id(), "TERM");
         let status = until("the devnet stops", Duration::from_secs(60), || {
             self.supervisor.try_wait().expect("ours")
@@ -106,12 +119,14 @@ impl Drop for Devnet {
     }
 }
 
-fn confirmed(api: &Api, txid: &str) -> Option<u64> {
+/// Height of the block that has a transaction.
+pub fn confirmed(api: &Api, txid: &str) -> Option<u64> {
     let transaction = api.get(&format!("/v1/transactions/{txid}"))?;
     transaction["block"]["height"].as_u64()
 }
 
-fn balance(api: &Api, address: &str) -> Option<u64> {
+/// Confirmed balance of an address.
+pub fn balance(api: &Api, address: &str) -> Option<u64> {
     api.get(&format!("/v1/addresses/{address}"))?["balance"]
         .as_str()?
         .parse()

@@ -42,9 +42,9 @@ async fn attack(from: Ipv4Addr, to: SocketAddr, talks: bool, opened: Arc<AtomicU
                 break;
             }
             let mut answer = [0; 256];
-            match tokio::time::timeout(DRIP, stream.read(&mut answer)).await {
-                Ok(Ok(0) | Err(_)) => break,
-                Ok(Ok(_)) | Err(_) => {}
+            let read = tokio::time::timeout(DRIP, stream.read(&mut answer)).await;
+            if let Ok(Ok(0) | Err(_)) = read {
+                break;
             }
         }
     }

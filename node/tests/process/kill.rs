@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// An address of the devnet network that nobody has a key of: the chain only has to grow.
 pub const SINK: &str = "dcrn1qqg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3zyg3z96fz2g";
 
-fn seed() -> u64 {
+/// The seed of this run.
+pub fn seed() -> u64 {
     let given = std::env::var("CAIRN_TEST_SEED")
         .ok()
         .and_then(|text| text.parse().ok());
@@ -26,7 +27,7 @@ fn seed() -> u64 {
 }
 
 /// Numbers that differ from run to run and are the same for one seed (SplitMix64).
-fn next(state: &mut u64) -> u64 {
+pub fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -13,4 +13,5 @@ mod kill;
 mod mdns;
 mod node;
 mod partition;
+mod validators;
 mod wait;

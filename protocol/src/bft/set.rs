@@ -151,14 +151,18 @@ impl ValidatorSet {
         is_weak_quorum(power, self.total)
     }
 
-    /// `set_hash`.
-    pub fn hash(&self) -> Hash {
-        let commitment = Commitment {
+    /// The canonical bytes: rule, total, validators.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(&Commitment {
             rule: self.rule,
             total: self.total,
             validators: &self.validators,
-        };
-        Hash(hash::VALIDATOR_SET.hash(&[&codec::encode(&commitment)]))
+        })
+    }
+
+    /// `set_hash`.
+    pub fn hash(&self) -> Hash {
+        Hash(hash::VALIDATOR_SET.hash(&[&self.to_bytes()]))
     }
 }
 

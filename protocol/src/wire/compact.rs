@@ -164,6 +164,13 @@ impl Reconstruction {
         true
     }
 
+    /// Puts a transaction at its index, if there is such a place and it is empty.
+    pub fn place(&mut self, index: u32, transaction: Transaction) {
+        if let Some(slot @ None) = self.slots.get_mut(index as usize) {
+            *slot = Some(transaction);
+        }
+    }
+
     /// The block; `None` while transactions are missing. It is not checked: a wrong guess for a
     /// short id shows as a root that does not fit (BLK-01).
     pub fn block(self) -> Option<Block> {

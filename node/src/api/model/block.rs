@@ -151,6 +151,10 @@ pub struct BlockSeal {
     pub id: Hash32,
     /// Its height.
     pub height: u64,
+    /// The instance that decided it, as its signatures name it.
+    pub instance: u64,
+    /// The rules of that instance, likewise.
+    pub ruleset_id: Hash32,
     /// The certificate's canonical bytes.
     pub certificate_hex: HexBytes,
     /// The certificate decoded.

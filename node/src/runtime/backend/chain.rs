@@ -264,9 +264,11 @@ impl ChainView for SnapshotView {
         }))
     }
 
-    fn seal(&self, _: BlockRef) -> Answer<Option<BlockSeal>> {
-        // Every engine that this program has is proof of work, whose blocks have no seal.
-        Ok(None)
+    fn seal(&self, block: BlockRef) -> Answer<Option<BlockSeal>> {
+        match self.id_of(block)? {
+            Some(id) => self.seal_of(&id),
+            None => Ok(None),
+        }
     }
 
     fn transaction(&self, txid: Hash32) -> Answer<Option<TransactionDetail>> {
@@ -437,13 +439,7 @@ impl ChainView for SnapshotView {
     }
 
     fn validators(&self) -> Answer<Validators> {
-        // Under proof of work the set is empty and its hash is zero.
-        let engine = self.engine(self.snapshot.tip().0).to_owned();
-        Ok(Validators {
-            engine,
-            set_hash: Hash32([0; 32]),
-            validators: Vec::new(),
-        })
+        Ok(self.validators_now())
     }
 }
 

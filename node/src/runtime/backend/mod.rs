@@ -7,8 +7,10 @@ mod chain;
 mod convert;
 mod getwork;
 mod rates;
+mod seal;
 mod work;
 
+use super::bft::BftHandle;
 use super::clock::{now_ms, now_s};
 use super::ledger::{LedgerHandle, SubmitError as LedgerSubmitError};
 use super::mining::NodeMiner;
@@ -61,6 +63,8 @@ pub struct NodeBackend {
     pub network: NetworkHandle,
     /// The relay.
     pub relay: Arc<Relay>,
+    /// The engine, if this node has a validator's key.
+    pub bft: Option<BftHandle>,
     /// The miner.
     pub miner: Arc<NodeMiner>,
     /// Whether this node was asked to mine.
@@ -193,6 +197,13 @@ impl Backend for NodeBackend {
             let view = self.ledger.view();
             let (height, best) = (view.height, view.header_height);
             reasons.push(format!("syncing: height {height} of at least {best}"));
+        }
+        if let Some(silent) = self
+            .bft
+            .as_ref()
+            .and_then(|bft| bft.status().silent.clone())
+        {
+            reasons.push(format!("this validator does not vote: {silent}"));
         }
         Readiness {
             ready: reasons.is_empty(),

@@ -3,6 +3,7 @@
 //! Invariant: the queue is bounded; a full queue makes the caller wait, so that the network's own
 //! bounds, and not memory, take the pressure.
 
+use super::bft::BftCommand;
 use super::submit::SubmitError;
 use super::worker::Published;
 use cairn_consensus::chain::{BlockOutcome, BlockPlace, HeadersOutcome, Source};
@@ -48,6 +49,8 @@ pub(super) enum Command {
         max: usize,
         reply: oneshot::Sender<Vec<(u64, BlockId)>>,
     },
+    /// An order of a BFT engine.
+    Bft(BftCommand),
     Forget {
         source: Source,
     },
@@ -168,7 +171,7 @@ impl LedgerHandle {
         let _ = self.ask(|reply| Command::Stop { reply }).await;
     }
 
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, LedgerStopped> {

@@ -10,11 +10,13 @@
 //! use published snapshots and never wait for the thread. The mempool is behind a lock that the
 //! thread holds only while it changes it.
 
+mod bft;
 mod command;
 mod event;
 mod submit;
 mod worker;
 
+pub use bft::{Proposal, Verdict};
 pub use command::LedgerHandle;
 pub use event::LedgerEvent;
 pub use submit::SubmitError;

@@ -12,7 +12,9 @@ use crate::runtime::view::ChainView;
 use arc_swap::ArcSwap;
 use cairn_consensus::chain::{Chain, ChainEvent, Source};
 use cairn_consensus::fees::{BlockFees, Estimator};
-use cairn_consensus::mempool::{Mempool, Policy, Removal, Removed, decode_dump, encode_dump};
+use cairn_consensus::mempool::{
+    Mempool, Policy, Removal, Removed, Selection, decode_dump, encode_dump,
+};
 use cairn_consensus::template::{BlockTemplate, Chosen};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::ledger::Fault;
@@ -242,6 +244,7 @@ impl Worker {
             Command::MissingBodies { max, reply } => {
                 let _ = reply.send(self.chain.missing_bodies(max));
             }
+            Command::Bft(command) => self.bft(command)?,
             Command::Forget { source } => {
                 self.chain.forget_source(source);
                 self.published.mempool.write().peer_gone(source.0);
@@ -292,7 +295,7 @@ impl Worker {
     }
 
     /// Moves the tip to the best branch, then mempool, view and listeners after it.
-    fn settle(&mut self) -> Result<(), Fault> {
+    pub(super) fn settle(&mut self) -> Result<(), Fault> {
         let (mut depth, mut moves) = (0, 0u64);
         loop {
             let (started, mut events) = (Instant::now(), Vec::new());
@@ -398,13 +401,18 @@ impl Worker {
         Ok(())
     }
 
-    fn template(&self, reward: &Lock) -> Result<BlockTemplate, String> {
+    /// The transactions that fill a block on the tip best.
+    pub(super) fn select(&self) -> Selection {
         let weight_max = self
             .params
             .limits()
             .block_weight_max
             .saturating_sub(TEMPLATE_OVERHEAD);
-        let selection = self.published.mempool.read().select(weight_max);
+        self.published.mempool.read().select(weight_max)
+    }
+
+    fn template(&self, reward: &Lock) -> Result<BlockTemplate, String> {
+        let selection = self.select();
         let chosen: Vec<Chosen<'_>> = selection
             .transactions
             .iter()

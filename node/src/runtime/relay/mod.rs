@@ -11,15 +11,18 @@ use super::ledger::{LedgerHandle, SubmitError};
 use super::peers::PeerNumbers;
 use cairn_network::relay::RelayInput;
 use cairn_network::{GossipToken, NetworkHandle, PeerId, PublishError, Topic, Verdict};
+use cairn_protocol::block::SealBytes;
 use cairn_protocol::codec;
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::ledger::CheckedBlock;
 use cairn_protocol::limits::{COMPACT_BLOCK_BYTES_MAX, TX_BATCH_BYTES_MAX};
 use cairn_protocol::rules::Violation;
+use cairn_protocol::signature::Ed25519;
 use cairn_protocol::wire::{CompactBlock, TxBatch};
 use outgoing::Outgoing;
 use parking_lot::Mutex;
 use rebuild::Rebuilds;
+pub(super) use rebuild::fill_from_mempool;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -145,6 +148,22 @@ impl Relay {
         }
     }
 
+    /// Tells the swarm of a block that validators decided.
+    pub async fn announce_sealed(&self, block: &CheckedBlock, seal: SealBytes) {
+        let id = block.id();
+        self.recent.lock().insert(id);
+        let mut compact = CompactBlock::new(block);
+        compact.seal = seal;
+        match self
+            .network
+            .publish(Topic::Block, codec::encode(&compact))
+            .await
+        {
+            Ok(()) | Err(PublishError::Duplicate | PublishError::NoPeers) => {}
+            Err(error) => tracing::warn!(%error, %id, "cannot announce a block"),
+        }
+    }
+
     /// A block came by gossip.
     pub async fn block(self: Arc<Self>, from: PeerId, data: Vec<u8>, token: GossipToken) {
         let compact: CompactBlock = match codec::decode(&data, COMPACT_BLOCK_BYTES_MAX) {
@@ -155,9 +174,16 @@ impl Relay {
             return self.network.verdict(token, Verdict::Reject);
         }
         let id = compact.id();
-        // Work is shown before anything is kept or asked.
+        // Work, or a seal, is shown before anything is kept or asked.
         let params = self.ledger.params();
-        if cairn_consensus::nakamoto::check_work(params, &compact.header).is_err() {
+        let height = compact.extension.height;
+        let is_shown = if params.is_bft(height) {
+            let place = (height, id, compact.extension.proposed_round);
+            cairn_consensus::sealed::check_seal(params, &Ed25519, place, &compact.seal).is_ok()
+        } else {
+            cairn_consensus::nakamoto::check_work(params, &compact.header).is_ok()
+        };
+        if !is_shown {
             return self.network.verdict(token, Verdict::Reject);
         }
         if !self.recent.lock().insert(id) {

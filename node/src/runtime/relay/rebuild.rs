@@ -7,6 +7,7 @@
 use super::Relay;
 use crate::runtime::clock::monotonic_ms;
 use cairn_consensus::chain::{BlockOutcome, Source};
+use cairn_consensus::mempool::Mempool;
 use cairn_network::relay::{CompactRelay, RelayEffect, RelayInput, RelayRequest};
 use cairn_network::{Offence, PeerId, RequestError};
 use cairn_protocol::block::Block;
@@ -59,29 +60,36 @@ impl Relay {
         }
     }
 
-    /// Fills in what the mempool has. Two residents with one short id are both left out.
     fn fill_from_mempool(&self, compact: CompactBlock) -> Reconstruction {
-        let key = short_id_key(&compact.id());
-        let wanted: BTreeSet<ShortId> = compact.short_ids.iter().copied().collect();
-        let mut found: BTreeMap<ShortId, Option<Arc<Transaction>>> = BTreeMap::new();
-        let pool = self.ledger.mempool().read();
-        for wtxid in pool.wtxids() {
-            let short = short_id(key, wtxid);
-            if wanted.contains(&short) {
-                let transaction = || {
-                    pool.get_by_wtxid(wtxid)
-                        .map(|entry| Arc::clone(&entry.transaction))
-                };
-                found
-                    .entry(short)
-                    .and_modify(|known| *known = None)
-                    .or_insert_with(transaction);
-            }
-        }
-        drop(pool);
-        compact.reconstruct(|short| found.get(short)?.as_deref().cloned())
+        fill_from_mempool(&self.ledger.mempool().read(), compact)
     }
+}
 
+/// Fills in what the mempool has. Two residents with one short id are both left out.
+pub(in crate::runtime) fn fill_from_mempool(
+    pool: &Mempool,
+    compact: CompactBlock,
+) -> Reconstruction {
+    let key = short_id_key(&compact.id());
+    let wanted: BTreeSet<ShortId> = compact.short_ids.iter().copied().collect();
+    let mut found: BTreeMap<ShortId, Option<Arc<Transaction>>> = BTreeMap::new();
+    for wtxid in pool.wtxids() {
+        let short = short_id(key, wtxid);
+        if wanted.contains(&short) {
+            let transaction = || {
+                pool.get_by_wtxid(wtxid)
+                    .map(|entry| Arc::clone(&entry.transaction))
+            };
+            found
+                .entry(short)
+                .and_modify(|known| *known = None)
+                .or_insert_with(transaction);
+        }
+    }
+    compact.reconstruct(|short| found.get(short)?.as_deref().cloned())
+}
+
+impl Relay {
     /// Tells the machine what happened and runs what it decides.
     pub(super) fn drive(self: &Arc<Self>, input: RelayInput<PeerId>) {
         let mut effects = Vec::new();

@@ -1,0 +1,26 @@
+//! One instance under way: the core, what waits for the disk, its timer.
+
+use cairn_consensus::pbft::{Outbox, PbftCore};
+use cairn_protocol::bft::{Instance, Round};
+use cairn_protocol::hash::BlockId;
+use std::collections::BTreeMap;
+
+/// An instance.
+pub(super) struct Running {
+    /// Which.
+    pub number: Instance,
+    /// The core.
+    pub core: PbftCore,
+    /// What waits for the disk.
+    pub outbox: Outbox,
+    /// Round and time of the timer, in milliseconds of the monotonic clock.
+    pub timer: Option<(Round, u64)>,
+    /// What the core wants judged.
+    pub wanted: Option<(Round, BlockId)>,
+    /// Values that were proposed as new, with the round that they must name.
+    pub fresh: BTreeMap<BlockId, Round>,
+    /// When the round under way began.
+    pub round_began_ms: u64,
+    /// When something last changed; after a while of silence we say again what counts.
+    pub moved_ms: u64,
+}
