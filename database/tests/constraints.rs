@@ -560,3 +560,45 @@ fn an_index_is_built_beside_writers_and_across_a_crash() {
     again.close().unwrap();
     database.close().unwrap();
 }
+
+#[test]
+fn a_directory_comes_back_with_its_rows_and_its_tree() {
+    use cairn_storage::disk::Disk;
+    let disk = FakeDisk::new();
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let directory = std::path::Path::new("/db");
+    let open = |disk: &Arc<dyn Disk>| {
+        Database::open_directory(disk, directory, 4 << 20, DatabaseOptions::default()).unwrap()
+    };
+    let database = open(&shared);
+    run(&database, async |t| {
+        let definition = table(
+            t,
+            "things",
+            &[("id", DataType::BigInt), ("v", DataType::Text)],
+        );
+        t.create_table(definition).await
+    })
+    .unwrap();
+    for id in 0..20 {
+        insert(&database, "things", vec![int(id), text("x")]).unwrap();
+        if id == 10 {
+            database.checkpoint().unwrap();
+        }
+    }
+    let incarnation = database.incarnation();
+    let applied = database.store().applied();
+    // The power goes: what was answered is there, rows and tree alike.
+    let crashed: Arc<dyn Disk> = Arc::new(disk.crashed(Loss::Unsynced, 5));
+    let again = open(&crashed);
+    assert_eq!(again.incarnation(), incarnation);
+    assert_eq!(rows(&again, "things").len(), 20);
+    assert_eq!(again.store().applied(), applied);
+    insert(&again, "things", vec![int(20), text("x")]).unwrap();
+    again.close().unwrap();
+    drop(again);
+    let once_more = open(&crashed);
+    assert_eq!(rows(&once_more, "things").len(), 21);
+    once_more.close().unwrap();
+    database.close().unwrap();
+}

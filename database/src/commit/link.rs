@@ -12,6 +12,8 @@ pub enum Outcome {
     },
     /// It never will, and neither will any proposal after it that this leader made.
     NotLeader,
+    /// The log did not take it.
+    Refused(String),
     /// Nobody can say.
     Unknown(String),
 }

@@ -10,13 +10,16 @@
 //! * a commit is validated against everything before it: applied, in flight, and earlier in its batch;
 //! * nothing is answered and no lock is given back before the state that has it is published.
 
+mod apply;
+mod group_log;
 mod link;
 mod pipeline;
 mod promise;
 mod window;
 
+pub(crate) use apply::replay;
+pub use group_log::GroupLog;
 pub use link::{CommitLog, Outcome, Ticket, Visit};
-pub(crate) use pipeline::replay;
 pub use pipeline::{Pipeline, PipelineOptions, Request, Settled};
 pub use promise::{Promise, Resolver, promise};
 pub use window::Window;

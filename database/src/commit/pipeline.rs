@@ -1,14 +1,14 @@
 //! The pipeline: two steps that two threads take in turn, or a test one by one.
 
+use super::apply::{apply_entry, apply_writes, read_frontier, tile_fault};
 use super::link::{CommitLog, Outcome, Ticket};
 use super::promise::Resolver;
 use super::window::Window;
-use crate::entry::{Chain, Change, CommitTs, Entry, Incarnation, Kind, Resolution, Stamp};
+use crate::entry::{Chain, CommitTs, Entry, Incarnation, Stamp};
 use crate::lock::{LockManager, OwnerId};
-use crate::store::{Applied, CATALOG, Derive, Fold, SEQUENCES, Store, StoreError};
-use crate::transaction::{Error, Layer, ReadSet, Result, WriteKind};
-use crate::tree::{Frontier, leaf_hash};
-use crate::version::{place, split_place};
+use crate::store::{Applied, Derive, Store, StoreError};
+use crate::transaction::{Error, Layer, ReadSet, Result};
+use crate::tree::{Frontier, TileFiles, leaf_hash};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -73,6 +73,8 @@ struct Sequencer {
 struct Applier {
     derive: Box<dyn Derive + Send>,
     frontier: Frontier,
+    /// Where the leaves go, if somebody wants proofs.
+    tiles: Option<TileFiles>,
 }
 
 /// What a step of `settle` did.
@@ -119,6 +121,7 @@ impl Pipeline {
         locks: Arc<LockManager>,
         derive: Box<dyn Derive + Send>,
         incarnation: Incarnation,
+        tiles: Option<TileFiles>,
         options: PipelineOptions,
     ) -> Result<Self> {
         let applied = store.applied();
@@ -137,7 +140,11 @@ impl Pipeline {
             }),
             flights: Mutex::default(),
             flying: Condvar::new(),
-            applier: Mutex::new(Applier { derive, frontier }),
+            applier: Mutex::new(Applier {
+                derive,
+                frontier,
+                tiles,
+            }),
             stopped: Mutex::default(),
             wall_ms: wall_clock_ms,
         })
@@ -332,6 +339,11 @@ impl Pipeline {
                     settled.lost += 1;
                     Err(Error::Serialization("this node leads the group no more"))
                 }
+                (Outcome::Refused(why), _) => {
+                    settled.lost += 1;
+                    self.stop(format!("the log takes no entries: {why}"));
+                    Err(Error::Stopped(why.clone()))
+                }
                 (Outcome::Unknown(why), _) => {
                     settled.lost += 1;
                     self.stop(format!("the log cannot say what became of a commit: {why}"));
@@ -357,13 +369,17 @@ impl Pipeline {
     fn apply(&self, applier: &mut Applier, ready: &[(Flight, Outcome)]) -> Result<(), StoreError> {
         let committed = ready.iter().filter_map(|(flight, outcome)| match outcome {
             Outcome::Committed { lsn } => Some((flight, *lsn)),
-            Outcome::NotLeader | Outcome::Unknown(_) => None,
+            Outcome::NotLeader | Outcome::Refused(_) | Outcome::Unknown(_) => None,
         });
         let committed: Vec<_> = committed.collect();
         if committed.is_empty() {
             return Ok(());
         }
-        let Applier { derive, frontier } = applier;
+        let Applier {
+            derive,
+            frontier,
+            tiles,
+        } = applier;
         let mut after = frontier.clone();
         self.store.apply(false, &mut |fold| {
             after = frontier.clone();
@@ -380,7 +396,24 @@ impl Pipeline {
             Ok(())
         })?;
         *frontier = after;
+        if let Some(tiles) = tiles {
+            for (flight, _) in &committed {
+                tiles.push(flight.leaf).map_err(tile_fault)?;
+            }
+        }
         Ok(())
+    }
+
+    /// Saves the leaves, then the store. Returns what is durable then.
+    ///
+    /// # Errors
+    /// Faults of the disk.
+    pub fn checkpoint(&self) -> Result<Applied> {
+        let mut applier = self.applier.lock();
+        if let Some(tiles) = &mut applier.tiles {
+            tiles.sync().map_err(tile_fault)?;
+        }
+        Ok(self.store.checkpoint()?)
     }
 
     fn stop(&self, why: String) {
@@ -424,173 +457,7 @@ impl Pipeline {
     }
 }
 
-fn wall_clock_ms() -> u64 {
+pub(super) fn wall_clock_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |now| now.as_millis() as u64)
-}
-
-fn read_frontier(applied: &Applied) -> Result<Frontier, StoreError> {
-    if applied.frontier.is_empty() {
-        return Ok(Frontier::default());
-    }
-    let frontier = Frontier::from_bytes(&applied.frontier);
-    frontier.ok_or_else(|| StoreError::damaged("the stored frontier is no frontier"))
-}
-
-/// Applies a transaction from its writes.
-fn apply_writes(
-    fold: &mut Fold<'_>,
-    derive: &mut dyn Derive,
-    writes: &Layer,
-    ts: CommitTs,
-) -> Result<(), StoreError> {
-    let mut is_catalog = false;
-    writes
-        .for_each::<ApplyError>(|place, write| {
-            let (storage, key) = split_place(place)
-                .ok_or_else(|| StoreError::damaged("a write without a storage"))?;
-            let row = write.row.as_deref();
-            if storage != CATALOG && is_catalog {
-                changed_catalog(fold, derive, ts)?;
-                is_catalog = false;
-            }
-            is_catalog |= storage == CATALOG;
-            match write.kind {
-                WriteKind::Row => fold.set_row(derive, storage, key, row, ts)?,
-                WriteKind::Index => drop(fold.set(place, row, ts)?),
-                WriteKind::Derived => {}
-            }
-            Ok(())
-        })
-        .map_err(|error| error.0)?;
-    if is_catalog {
-        changed_catalog(fold, derive, ts)?;
-    }
-    Ok(())
-}
-
-/// The catalog stands first in an entry: rows behind it are derived by the new one.
-fn changed_catalog(
-    fold: &mut Fold<'_>,
-    derive: &mut dyn Derive,
-    ts: CommitTs,
-) -> Result<(), StoreError> {
-    fold.meta.catalog_ts = ts;
-    derive.catalog_changed(fold)
-}
-
-struct ApplyError(StoreError);
-
-impl From<StoreError> for ApplyError {
-    fn from(error: StoreError) -> Self {
-        ApplyError(error)
-    }
-}
-
-impl From<std::io::Error> for ApplyError {
-    fn from(error: std::io::Error) -> Self {
-        ApplyError(StoreError::Engine {
-            doing: "read a temporary file",
-            cause: error.to_string(),
-        })
-    }
-}
-
-fn damaged_entry(error: crate::entry::EntryError) -> StoreError {
-    StoreError::damaged(format!("log entry: {error}"))
-}
-
-/// Applies an entry of any kind from its bytes.
-fn apply_entry(
-    fold: &mut Fold<'_>,
-    derive: &mut dyn Derive,
-    bytes: &[u8],
-) -> Result<(), StoreError> {
-    let entry = Entry::decode(bytes).map_err(damaged_entry)?;
-    let ts = entry.header.stamp.commit_ts;
-    match entry.header.kind {
-        Kind::Membership => Ok(()),
-        Kind::Commit => apply_changes(fold, derive, &entry, ts),
-        Kind::Prewrite { txn, part } => fold.keep_part(&txn.0, part, bytes),
-        Kind::Resolve { txn, resolution } => match resolution {
-            Resolution::Abort => fold.drop_parts(&txn.0),
-            Resolution::Commit { commit_ts, parts } => {
-                for part in 0..parts {
-                    let bytes = fold.take_part(&txn.0, part)?;
-                    let entry = Entry::decode(&bytes).map_err(damaged_entry)?;
-                    apply_changes(fold, derive, &entry, commit_ts)?;
-                }
-                Ok(())
-            }
-        },
-    }
-}
-
-fn apply_changes(
-    fold: &mut Fold<'_>,
-    derive: &mut dyn Derive,
-    entry: &Entry<'_>,
-    ts: CommitTs,
-) -> Result<(), StoreError> {
-    let mut is_catalog = false;
-    for change in entry.changes() {
-        let of_catalog = matches!(
-            change,
-            Change::CatalogPut { .. } | Change::CatalogDelete { .. }
-        );
-        if is_catalog && !of_catalog {
-            changed_catalog(fold, derive, ts)?;
-        }
-        is_catalog = of_catalog;
-        match change {
-            Change::CatalogPut { key, row } => {
-                drop(fold.set(&place(CATALOG, key), Some(row), ts)?)
-            }
-            Change::CatalogDelete { key } => drop(fold.set(&place(CATALOG, key), None, ts)?),
-            Change::Sequence { id, reserved } => {
-                let place = place(SEQUENCES, &id.to_be_bytes());
-                fold.set(&place, Some(&reserved.to_le_bytes()), ts)?;
-            }
-            Change::Horizon(horizon) => fold.meta.horizon = fold.meta.horizon.max(horizon),
-            Change::RowPut { storage, key, row } => {
-                fold.set_row(derive, storage, key, Some(row), ts)?;
-            }
-            Change::RowDelete { storage, key } => fold.set_row(derive, storage, key, None, ts)?,
-            Change::IndexPut {
-                storage,
-                key,
-                value,
-            } => drop(fold.set(&place(storage, key), Some(value), ts)?),
-            Change::IndexDelete { storage, key } => {
-                drop(fold.set(&place(storage, key), None, ts)?)
-            }
-            Change::Notify { .. } | Change::Membership(_) => {}
-        }
-    }
-    if is_catalog {
-        changed_catalog(fold, derive, ts)?;
-    }
-    Ok(())
-}
-
-/// Applies what the log has and the store has not.
-pub(crate) fn replay(store: &Store, log: &dyn CommitLog, derive: &mut dyn Derive) -> Result<()> {
-    let applied = store.applied();
-    let mut frontier = read_frontier(&applied)?;
-    log.replay(applied.next_lsn, &mut |lsn, bytes| {
-        let entry = Entry::decode(bytes).map_err(damaged_entry)?;
-        let mut after = frontier.clone();
-        after.push(entry.leaf());
-        store.apply(false, &mut |fold| {
-            apply_entry(fold, derive, bytes)?;
-            fold.meta.applied.next_lsn = lsn + 1;
-            fold.meta.applied.ts = entry.header.stamp.commit_ts;
-            fold.meta.applied.frontier = after.to_bytes();
-            fold.meta.incarnation = entry.header.stamp.incarnation.0;
-            Ok(())
-        })?;
-        frontier = after;
-        Ok(())
-    })?;
-    Ok(())
 }

@@ -278,6 +278,25 @@ impl Store {
         Ok(snapshot)
     }
 
+    /// Transactions that have parts here and no resolve.
+    ///
+    /// # Errors
+    /// Faults.
+    pub fn unresolved(&self) -> Result<Vec<[u8; 16]>> {
+        let reader = self.engine.reader()?;
+        let mut found = Vec::new();
+        for pair in reader.range(Tree::Intents, (&[], &[0xff; 21]), false)? {
+            let (key, _) = pair?;
+            let Some(transaction) = key.first_chunk::<16>() else {
+                return Err(StoreError::damaged("a part without a transaction"));
+            };
+            if found.last() != Some(transaction) {
+                found.push(*transaction);
+            }
+        }
+        Ok(found)
+    }
+
     /// Puts everything applied so far on the medium. Returns the position that is durable then.
     ///
     /// # Errors

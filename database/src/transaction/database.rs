@@ -12,6 +12,7 @@ use crate::commit::{CommitLog, Pipeline, PipelineOptions, replay};
 use crate::entry::{CommitTs, Incarnation};
 use crate::lock::{LockManager, OwnerId};
 use crate::store::{CATALOG, SEQUENCES, Store};
+use crate::tree::TileFiles;
 use crate::version::{Snapshot, StorageId, place, split_place};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
@@ -79,9 +80,22 @@ impl Database {
         log: Arc<dyn CommitLog>,
         options: DatabaseOptions,
     ) -> Result<Arc<Self>> {
+        Self::open_with(store, log, None, options)
+    }
+
+    /// Opens a database that keeps the leaves of its tree, which must be those of the store.
+    ///
+    /// # Errors
+    /// As [`Database::open`].
+    pub fn open_with(
+        store: Store,
+        log: Arc<dyn CommitLog>,
+        mut tiles: Option<TileFiles>,
+        options: DatabaseOptions,
+    ) -> Result<Arc<Self>> {
         let store = Arc::new(store);
         let mut deriver = Deriver::new(Arc::new(load_schema(&store.snapshot())?));
-        replay(&store, &*log, &mut deriver)?;
+        replay(&store, &*log, &mut deriver, tiles.as_mut())?;
         let schema = Arc::new(load_schema(&store.snapshot())?);
         let locks = Arc::new(LockManager::default());
         let pipeline = Pipeline::new(
@@ -90,6 +104,7 @@ impl Database {
             locks.clone(),
             Box::new(Deriver::new(schema.clone())),
             Incarnation(store.incarnation()),
+            tiles,
             PipelineOptions {
                 planted_same_batch_ignored: options.planted.same_batch_ignored,
                 planted_early_unlock: options.planted.early_unlock,

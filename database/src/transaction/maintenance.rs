@@ -82,7 +82,7 @@ impl Database {
     /// # Errors
     /// Faults of the store.
     pub fn checkpoint(&self) -> Result<()> {
-        let applied = self.store.checkpoint()?;
+        let applied = self.pipeline.checkpoint()?;
         self.upkeep.log.purge(applied.next_lsn);
         Ok(())
     }
