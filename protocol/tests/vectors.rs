@@ -395,14 +395,18 @@ fn compact_blocks() {
         .iter()
         .map(|tx| (short_id(short_id_key(&block.id()), &tx.wtxid()), tx.clone()))
         .collect();
-    let rebuilt = compact.clone().reconstruct(|id| known.get(id).cloned());
-    assert_eq!(rebuilt.block(), Some(block.clone()));
+    let rebuilt = compact.clone().reconstruct(|id| {
+        let tx = known.get(id)?;
+        Some((tx.clone().into(), tx.ids()))
+    });
+    assert_eq!(rebuilt.block().map(|(whole, _)| whole), Some(block.clone()));
     let mut empty = compact.reconstruct(|_| None);
     assert_eq!(empty.missing(), vec![0]);
     assert!(!empty.fill(Vec::new()));
     assert!(empty.fill(block.transactions.clone()));
-    let rebuilt = empty.block().unwrap();
-    assert!(CheckedBlock::new(rebuilt, TestChain::easy(1).params().limits()).is_ok());
+    let (rebuilt, ids) = empty.block().unwrap();
+    let checked = CheckedBlock::with_ids(rebuilt, ids, TestChain::easy(1).params().limits());
+    assert!(checked.is_ok());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use cairn_protocol::header::Header;
 use cairn_protocol::ledger::{BlockStore, CheckedBlock, Fault};
 use cairn_protocol::pow::Work;
 use cairn_protocol::rules::{SealFault, Violation};
+use cairn_protocol::spec::ChainParams;
 use cairn_protocol::units::Height;
 
 use super::seals::{Sealed, seal_in};
@@ -73,6 +74,64 @@ pub struct HeadersOutcome {
     pub violation: Option<Violation>,
     /// The bound that stopped the batch.
     pub refusal: Option<Refusal>,
+}
+
+/// A block on its way in. One that was put together from transactions whose ids are known comes
+/// checked, so that nothing is hashed twice.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// As it came.
+    Plain(Block),
+    /// Checked by whoever put it together, with this chain's limits.
+    Checked(CheckedBlock),
+}
+
+impl From<Block> for Body {
+    fn from(block: Block) -> Body {
+        Body::Plain(block)
+    }
+}
+
+impl From<CheckedBlock> for Body {
+    fn from(block: CheckedBlock) -> Body {
+        Body::Checked(block)
+    }
+}
+
+impl Body {
+    /// The block's id.
+    #[must_use]
+    pub fn id(&self) -> BlockId {
+        match self {
+            Body::Plain(block) => block.id(),
+            Body::Checked(block) => block.id(),
+        }
+    }
+
+    /// The block.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        match self {
+            Body::Plain(block) => block,
+            Body::Checked(block) => block.block(),
+        }
+    }
+
+    fn into_block(self) -> Block {
+        match self {
+            Body::Plain(block) => block,
+            Body::Checked(block) => block.into_block(),
+        }
+    }
+
+    fn check(self, params: &ChainParams) -> Result<CheckedBlock, Violation> {
+        let checked = match self {
+            Body::Plain(block) => CheckedBlock::new(block, params.limits())?,
+            Body::Checked(block) => block,
+        };
+        checked.check_engine(params)?;
+        Ok(checked)
+    }
 }
 
 /// What became of a block.
@@ -231,7 +290,7 @@ impl<S: BlockStore> Chain<S> {
     pub fn accept_block(
         &mut self,
         now: u32,
-        block: Block,
+        block: impl Into<Body>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
         self.accept_sealed_block(now, block, None, source)
@@ -246,12 +305,13 @@ impl<S: BlockStore> Chain<S> {
     pub fn accept_sealed_block(
         &mut self,
         now: u32,
-        block: Block,
+        block: impl Into<Body>,
         seal: Option<&SealBytes>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
-        let id = block.id();
-        let outcome = self.accept_one(now, id, block, seal, source)?;
+        let body = block.into();
+        let id = body.id();
+        let outcome = self.accept_one(now, id, body, seal, source)?;
         let BlockOutcome::Stored { .. } = outcome else {
             return Ok(outcome);
         };
@@ -260,7 +320,7 @@ impl<S: BlockStore> Chain<S> {
         while let Some(parent) = parents.pop() {
             for (id, orphan) in self.orphans.take_children(&parent) {
                 if let BlockOutcome::Stored { .. } =
-                    self.accept_one(now, id, orphan.block, None, orphan.source)?
+                    self.accept_one(now, id, orphan.block.into(), None, orphan.source)?
                 {
                     orphans += 1;
                     parents.push(id);
@@ -298,20 +358,21 @@ impl<S: BlockStore> Chain<S> {
         &mut self,
         now: u32,
         id: BlockId,
-        block: Block,
+        body: Body,
         seal: Option<&SealBytes>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
         if let Some(index) = self.tree.find(&id) {
-            return self.accept_body(index, block, source);
+            return self.accept_body(index, body, source);
         }
-        let (parent, work) = match self.place_header(&block.header) {
+        let header = body.block().header;
+        let (parent, work) = match self.place_header(&header) {
             Ok(place) => place,
-            Err(Violation::UnknownParent { .. }) if claims_work(&self.params, &block.header) => {
-                return Ok(self.keep_orphan(now, id, block, source));
+            Err(Violation::UnknownParent { .. }) if claims_work(&self.params, &header) => {
+                return Ok(self.keep_orphan(now, id, body.into_block(), source));
             }
             Err(Violation::UnknownParent { .. }) => {
-                let parent = block.header.parent;
+                let parent = header.parent;
                 return Ok(BlockOutcome::Orphan { parent });
             }
             Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
@@ -319,12 +380,7 @@ impl<S: BlockStore> Chain<S> {
         if let Some(refusal) = self.refuse_new(parent, work, source) {
             return Ok(BlockOutcome::Refused(refusal));
         }
-        let checked = CheckedBlock::new(block, self.params.limits());
-        let checked = checked.and_then(|checked| {
-            checked.check_engine(&self.params)?;
-            Ok(checked)
-        });
-        let checked = match checked {
+        let checked = match body.check(&self.params) {
             Ok(checked) => checked,
             Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
         };
@@ -369,7 +425,7 @@ impl<S: BlockStore> Chain<S> {
     fn accept_body(
         &mut self,
         index: Index,
-        block: Block,
+        body: Body,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
         if let Some(violation) = self.dead(index) {
@@ -383,11 +439,7 @@ impl<S: BlockStore> Chain<S> {
         if let Some(refusal) = self.refuse_body(entry.height, on_best_chain) {
             return Ok(BlockOutcome::Refused(refusal));
         }
-        let checked = CheckedBlock::new(block, self.params.limits()).and_then(|checked| {
-            checked.check_engine(&self.params)?;
-            Ok(checked)
-        });
-        match checked {
+        match body.check(&self.params) {
             Ok(checked) => self.store_body(index, Arc::new(checked), source),
             Err(violation) => {
                 // A mutation says nothing of the block that the header stands for.

@@ -38,7 +38,7 @@ use cairn_protocol::spec::ChainParams;
 
 use crate::nakamoto::{HeaderTree, HeldBlocks, Index, OrphanPool, Path};
 
-pub use accept::{BlockOutcome, HeadersOutcome, Refusal};
+pub use accept::{BlockOutcome, Body, HeadersOutcome, Refusal};
 pub use event::{ChainEvent, ConnectedBlock, DisconnectedBlock, InvalidBlock, TipChange};
 pub use memory::MemoryStore;
 pub use query::BlockPlace;

@@ -1,16 +1,23 @@
 //! Bodies from many peers: a window of batches over the blocks that are needed.
 //!
+//! Blocks are needed along the best header chain, and along the branches of other peers' tips. A peer
+//! whose tip ends such a branch is asked for that branch, everybody else for the best.
+//!
 //! Invariant: every needed block is in exactly one of three places: queued, under way, or arrived
-//! and not connected yet; at most [`WINDOW_BATCHES`] batches' worth are in the last two.
+//! and not connected yet; at most [`WINDOW_BATCHES`] batches' worth are in the last two, and at most
+//! [`SIDE_BLOCKS_MAX`] of them lie off the best header chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cairn_protocol::{hash::BlockId, units::Height};
 
-use super::{BLOCKS_PER_BATCH, RequestId, WINDOW_BATCHES};
+use super::{BLOCKS_PER_BATCH, RequestId, SIDE_BLOCKS_MAX, WINDOW_BATCHES};
 
 /// A block that arrived and is still missed by the node after this time is asked again.
 const ARRIVED_MS_MAX: u64 = 60_000;
+/// A block off the best header chain counts against its part of the window for this time after it
+/// was stored: it may never be connected.
+const SIDE_ARRIVED_MS_MAX: u64 = 2_000;
 /// Blocks of one window.
 const WINDOW_BLOCKS: usize = WINDOW_BATCHES * BLOCKS_PER_BATCH;
 
@@ -23,13 +30,25 @@ pub struct Batch<P> {
     pub deadline_ms: u64,
 }
 
+/// A block that came and is in the node's hands.
+#[derive(Clone, Copy, Debug)]
+struct Arrival<P> {
+    peer: P,
+    at_ms: u64,
+    is_side: bool,
+}
+
 /// All needed blocks.
 #[derive(Clone, Debug)]
 pub struct Bodies<P> {
     queued: BTreeSet<(Height, BlockId)>,
     batches: BTreeMap<RequestId, Batch<P>>,
     /// Arrived, not connected: who brought it, and when.
-    arrived: BTreeMap<(Height, BlockId), (P, u64)>,
+    arrived: BTreeMap<(Height, BlockId), Arrival<P>>,
+    /// Needed blocks along the branches of other tips than the best header.
+    others: BTreeMap<BlockId, BTreeSet<BlockId>>,
+    /// Needed blocks that are on such a branch only.
+    side: BTreeSet<BlockId>,
 }
 
 impl<P: Ord + Copy> Bodies<P> {
@@ -38,26 +57,52 @@ impl<P: Ord + Copy> Bodies<P> {
             queued: BTreeSet::new(),
             batches: BTreeMap::new(),
             arrived: BTreeMap::new(),
+            others: BTreeMap::new(),
+            side: BTreeSet::new(),
         }
     }
 
     /// Replaces what is needed, at any height: a branch that wins may leave ours far below the
     /// connected tip. What is under way stays under way, and what has just arrived is
     /// in the node's hands.
-    pub fn need(&mut self, now_ms: u64, blocks: Vec<(Height, BlockId)>) {
+    pub fn need(
+        &mut self,
+        now_ms: u64,
+        best: Vec<(Height, BlockId)>,
+        others: Vec<(BlockId, Vec<(Height, BlockId)>)>,
+    ) {
         let under_way: BTreeSet<_> = self
             .batches
             .values()
             .flat_map(|batch| batch.blocks.iter().copied())
             .collect();
-        let needed: BTreeSet<_> = blocks.into_iter().collect();
-        self.arrived.retain(|block, (_, at_ms)| {
-            !needed.contains(block) || now_ms < *at_ms + ARRIVED_MS_MAX
+        let mut needed: BTreeSet<_> = best.into_iter().collect();
+        let on_best: BTreeSet<BlockId> = needed.iter().map(|(_, id)| *id).collect();
+        self.others.clear();
+        self.side.clear();
+        for (tip, blocks) in others {
+            let ids = || blocks.iter().map(|(_, id)| *id);
+            self.side.extend(ids().filter(|id| !on_best.contains(id)));
+            self.others.insert(tip, ids().collect());
+            needed.extend(blocks);
+        }
+        self.arrived.retain(|block, arrival| {
+            let age_max = match (needed.contains(block), arrival.is_side) {
+                (true, _) => ARRIVED_MS_MAX,
+                (false, true) => SIDE_ARRIVED_MS_MAX,
+                (false, false) => return true,
+            };
+            now_ms < arrival.at_ms + age_max
         });
         self.queued = needed
             .into_iter()
             .filter(|block| !under_way.contains(block) && !self.arrived.contains_key(block))
             .collect();
+    }
+
+    /// Whether a block leads to this tip of a peer, as far as it was said to be needed for it.
+    pub fn leads_to(&self, block: &BlockId, tip: &BlockId) -> bool {
+        self.others.get(tip).is_some_and(|ids| ids.contains(block))
     }
 
     /// Blocks up to `height` are connected.
@@ -71,12 +116,13 @@ impl<P: Ord + Copy> Bodies<P> {
         self.queued.len() < BLOCKS_PER_BATCH
     }
 
-    /// The next batch of at most `blocks_max` for a peer that serves `lowest..=highest`; `None` if nothing fits or the
-    /// window is full. The lowest block that is missing always fits the window.
+    /// The next batch of at most `blocks_max` for a peer at `tip` that serves `lowest` and above;
+    /// `None` if nothing fits or the window is full. The lowest block that is missing always fits the
+    /// window.
     pub fn next_batch(
         &self,
+        tip: (Height, BlockId),
         lowest: Height,
-        highest: Height,
         blocks_max: usize,
     ) -> Option<Vec<(Height, BlockId)>> {
         let under_way: usize = self.batches.values().map(|batch| batch.blocks.len()).sum();
@@ -85,14 +131,35 @@ impl<P: Ord + Copy> Bodies<P> {
         let lowest_arrived = self.arrived.keys().next().map(|(height, _)| *height);
         let blocks_all = lowest_arrived.is_some() && lowest_queued < lowest_arrived;
         let room = if blocks_all { room.max(1) } else { room };
+        let own = self.others.get(&tip.1);
+        let mut side_room = self.side_room();
+        let mut fits = |(height, id): &&(Height, BlockId)| {
+            if !(lowest..=tip.0).contains(height) {
+                return false;
+            }
+            if !self.side.contains(id) {
+                return own.is_none_or(|own| own.contains(id));
+            }
+            let is_own = own.is_some_and(|own| own.contains(id)) && side_room > 0;
+            side_room -= usize::from(is_own);
+            is_own
+        };
         let blocks: Vec<_> = self
             .queued
             .iter()
-            .filter(|(height, _)| (lowest..=highest).contains(height))
+            .filter(&mut fits)
             .take(room.min(blocks_max))
             .copied()
             .collect();
         (!blocks.is_empty()).then_some(blocks)
+    }
+
+    /// How many more blocks may be under way off the best header chain.
+    fn side_room(&self) -> usize {
+        let under_way = self.batches.values().flat_map(|batch| &batch.blocks);
+        let under_way = under_way.filter(|(_, id)| self.side.contains(id)).count();
+        let arrived = self.arrived.values().filter(|arrival| arrival.is_side);
+        SIDE_BLOCKS_MAX.saturating_sub(under_way + arrived.count())
     }
 
     /// A batch was asked.
@@ -113,7 +180,12 @@ impl<P: Ord + Copy> Bodies<P> {
     /// A block of a finished batch is here.
     pub fn arrived(&mut self, now_ms: u64, block: (Height, BlockId), peer: P) {
         self.queued.remove(&block);
-        self.arrived.insert(block, (peer, now_ms));
+        let arrival = Arrival {
+            peer,
+            at_ms: now_ms,
+            is_side: self.side.contains(&block.1),
+        };
+        self.arrived.insert(block, arrival);
     }
 
     /// Who brought a block; it is forgotten, and needed again if `is_needed`.
@@ -126,7 +198,7 @@ impl<P: Ord + Copy> Bodies<P> {
         if is_needed {
             self.queued.insert(block);
         }
-        self.arrived.remove(&block).map(|(peer, _)| peer)
+        self.arrived.remove(&block).map(|arrival| arrival.peer)
     }
 
     /// Requests of one peer.

@@ -12,6 +12,9 @@
 //! scheduler checks them against what presync committed to and says [`Effect::StoreHeaders`], the
 //! node validates, stores and reports [`Input::HeadersStored`] or [`Input::HeadersBad`].
 //!
+//! A peer is asked for the bodies that lead to its own tip, so a branch whose bodies are withheld
+//! costs its claimers their good name and nobody else the sync.
+//!
 //! Invariant: with one honest peer that has the best chain, however many others stall or lie, the
 //! node reaches its tip: whoever fails is benched for a time that doubles, and asked last.
 //! Source: `spec/08-sync.md`.
@@ -41,6 +44,12 @@ pub const HEADERS_PER_ANSWER_MIN: usize = 128;
 pub const BLOCKS_PER_BATCH: usize = 32;
 /// Batches under way or waiting to be connected.
 pub const WINDOW_BATCHES: usize = 16;
+/// Tips of peers besides the best header whose branches are fetched too: a peer that keeps the bodies
+/// of a heavier branch to itself does not hold up the others. As many as outbound peers, which a
+/// stranger cannot choose.
+pub const OTHER_TIPS_MAX: usize = 16;
+/// Blocks under way or waiting that are on such a branch only: a small part of the window.
+pub const SIDE_BLOCKS_MAX: usize = 2 * BLOCKS_PER_BATCH;
 /// Batches asked of one peer at a time.
 pub const BATCHES_PER_PEER: usize = 2;
 /// Shortest deadline of a request.
@@ -103,10 +112,14 @@ pub enum Input<P> {
         /// The best header.
         best_header: Tip,
     },
-    /// The blocks of the best header chain whose bodies are missing, ascending from the connected
-    /// tip, best at least 512 of them; replaces what was needed before. Asked for by
-    /// [`Effect::NeedBodies`].
-    Need(Vec<(Height, BlockId)>),
+    /// The blocks whose bodies are missing, ascending from where each branch leaves the connected
+    /// chain; replaces what was needed before. Asked for by [`Effect::NeedBodies`].
+    Need {
+        /// Along the best header chain, best at least 512 of them.
+        best: Vec<(Height, BlockId)>,
+        /// Along the branches of other tips that have more work than the connected tip.
+        others: Vec<(BlockId, Vec<(Height, BlockId)>)>,
+    },
     /// Header records came. The node keeps them until the next effect.
     HeadersArrived {
         /// Which request.
@@ -120,6 +133,15 @@ pub enum Input<P> {
         request: RequestId,
         /// The last of them; `None` if there were none.
         last: Option<Tip>,
+        /// Whether a bound or the clock of this node stopped them: nobody is at fault, and the peer
+        /// may have more.
+        refused: bool,
+    },
+    /// The headers of a request do not follow the block after which they were asked for: the peer
+    /// has moved to another branch since.
+    Moved {
+        /// Which request.
+        request: RequestId,
     },
     /// The headers of a request broke a rule.
     HeadersBad {
@@ -214,7 +236,10 @@ pub enum Effect<P> {
         deadline_ms: u64,
     },
     /// Say which bodies are missing, with [`Input::Need`].
-    NeedBodies,
+    NeedBodies {
+        /// Besides the best header chain, toward these tips of peers.
+        toward: Vec<BlockId>,
+    },
     /// Report an offence.
     Punish {
         /// Whose.

@@ -15,6 +15,11 @@ const BENCH_MS_MIN: u64 = 1_000;
 const BENCH_MS_MAX: u64 = 300_000;
 /// Weight of the newest latency: 1/8, as TCP smooths its round trip times.
 const EMA_SHIFT: u32 = 3;
+/// Requests to wait in a row after which the next one counts as a failure.
+const WAITS_MAX: u32 = 8;
+/// Claims in a row that were not proven after which a peer's word counts for nothing until it proves
+/// one.
+const UNPROVEN_MAX: u32 = 3;
 /// A new peer is taken to be this fast, so that it is tried.
 const LATENCY_MS_FIRST: u64 = 200;
 
@@ -36,6 +41,19 @@ pub struct SyncPeer {
     pub benched_until_ms: u64,
     /// Batches under way.
     pub batches: usize,
+    /// Answers in a row that asked to wait.
+    pub waits: u32,
+    /// Claims in a row that it did not prove. Only a proven claim ends the row.
+    pub unproven: u32,
+    /// Not asked for headers before this time, whatever else it brings.
+    pub headers_at_ms: u64,
+}
+
+impl SyncPeer {
+    /// Whether what it claims counts before it is shown.
+    pub fn is_believed(&self) -> bool {
+        self.unproven < UNPROVEN_MAX
+    }
 }
 
 /// All peers, and the deadline that they share.
@@ -63,6 +81,9 @@ impl<P: Ord + Copy> SyncPeers<P> {
             failures: 0,
             benched_until_ms: 0,
             batches: 0,
+            waits: 0,
+            unproven: 0,
+            headers_at_ms: 0,
         });
         known.tip = tip;
         known.lowest = lowest;
@@ -95,6 +116,7 @@ impl<P: Ord + Copy> SyncPeers<P> {
         self.deadline_ms = (self.deadline_ms * 85 / 100).max(DEADLINE_MS_MIN);
         if let Some(peer) = self.peers.get_mut(peer) {
             peer.failures = 0;
+            peer.waits = 0;
             peer.benched_until_ms = 0;
             let old = peer.latency_ms - (peer.latency_ms >> EMA_SHIFT);
             peer.latency_ms = (old + (latency_ms >> EMA_SHIFT)).max(1);
@@ -125,12 +147,43 @@ impl<P: Ord + Copy> SyncPeers<P> {
         }
     }
 
-    /// Leaves a peer alone for a while, without blame.
+    /// Leaves a peer alone for a while, without blame; one that never does anything else is benched
+    /// like one that fails.
     pub fn wait(&mut self, now_ms: u64, peer: &P, ms: u64) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return;
+        };
+        known.waits += 1;
+        if known.waits > WAITS_MAX {
+            known.waits = 0;
+            self.bench(now_ms, peer);
+            return;
+        }
+        let until_ms = now_ms + ms.clamp(1, BENCH_MS_MAX);
+        known.benched_until_ms = known.benched_until_ms.max(until_ms);
+    }
+
+    /// A peer did not prove what it claimed: it is asked for headers after a time that doubles until
+    /// it proves something.
+    pub fn unproven(&mut self, now_ms: u64, peer: &P) {
         if let Some(peer) = self.peers.get_mut(peer) {
-            peer.benched_until_ms = peer
-                .benched_until_ms
-                .max(now_ms + ms.clamp(1, BENCH_MS_MAX));
+            let wait_ms = (BENCH_MS_MIN << peer.unproven.min(20)).min(BENCH_MS_MAX);
+            peer.headers_at_ms = now_ms + wait_ms;
+            peer.unproven = peer.unproven.saturating_add(1);
+        }
+    }
+
+    /// A peer showed all that it claimed.
+    pub fn proven(&mut self, peer: &P) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.unproven = 0;
+        }
+    }
+
+    /// Asks a peer for no headers for a while, for a reason of our own.
+    pub fn headers_later(&mut self, now_ms: u64, peer: &P, ms: u64) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.headers_at_ms = peer.headers_at_ms.max(now_ms + ms);
         }
     }
 }

@@ -7,7 +7,7 @@ use cairn_protocol::{hash::BlockId, pow::Work, units::Height};
 
 use super::{
     BATCHES_PER_PEER, BLOCKS_PER_BATCH, Effect, Failure, HEADERS_PER_ANSWER_MIN, HeaderFacts,
-    Input, Progress, RequestId, Start, Tip,
+    Input, OTHER_TIPS_MAX, Progress, RequestId, Start, Tip,
     bodies::{Batch, Bodies},
     headers::{HeaderRequest, Phase},
     peers::SyncPeers,
@@ -18,6 +18,9 @@ use crate::peers::score::Offence;
 
 /// Behind by at most this many blocks a node counts as synced: blocks arrive while we look.
 const SYNCED_BLOCKS: Height = 2;
+
+/// A peer whose headers a bound of our own stopped is asked for more after this time.
+const REFUSED_WAIT_MS: u64 = 5_000;
 
 /// The state machine of one node's sync.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         let better = self
             .peers
             .iter()
-            .filter(|(_, peer)| peer.tip.work > self.best_header.work);
+            .filter(|(_, peer)| peer.is_believed() && peer.tip.work > self.best_header.work);
         let claimed = better.map(|(_, peer)| peer.tip.height).max().unwrap_or(0);
         claimed.max(self.best_header.height).max(self.connected)
     }
@@ -94,14 +97,20 @@ impl<P: Ord + Copy> Scheduler<P> {
                 self.best_header = best_header;
                 self.bodies.connected(connected);
             }
-            Input::Need(blocks) => {
-                self.bodies.need(now_ms, blocks);
-            }
+            Input::Need { best, others } => self.bodies.need(now_ms, best, others),
             Input::HeadersArrived { request, ids } => {
                 self.on_headers(now_ms, request, &ids, effects);
             }
-            Input::HeadersStored { request, last } => {
-                self.on_stored(now_ms, request, last, effects)
+            Input::HeadersStored {
+                request,
+                last,
+                refused,
+            } => self.on_stored(now_ms, request, last, refused, effects),
+            Input::Moved { request } => {
+                if let Some(headers) = self.take_headers(request) {
+                    // No fault, but no proof either: whoever always moves is asked ever less.
+                    self.peers.unproven(now_ms, &headers.peer);
+                }
             }
             Input::HeadersBad { request, offence } => {
                 if let Some(headers) = self.take_headers(request) {
@@ -236,6 +245,7 @@ impl<P: Ord + Copy> Scheduler<P> {
                 ..presync.anchor()
             };
             self.lower_claim(headers.peer, shown);
+            self.peers.unproven(now_ms, &headers.peer);
             self.blame(now_ms, headers.peer, Offence::LowWork, effects);
             return;
         }
@@ -283,6 +293,7 @@ impl<P: Ord + Copy> Scheduler<P> {
         now_ms: u64,
         request: RequestId,
         last: Option<Tip>,
+        refused: bool,
         effects: &mut Vec<Effect<P>>,
     ) {
         let Some(mut headers) = self.take_headers(request) else {
@@ -292,6 +303,9 @@ impl<P: Ord + Copy> Scheduler<P> {
             self.headers = Some(headers);
             return;
         };
+        // An answer that leads no further than the one before would be given for ever.
+        let before = headers.stored.map(|tip| tip.work);
+        let leads_on = last.is_some_and(|last| before.is_none_or(|before| last.work > before));
         headers.stored = last.or(headers.stored);
         if let Some(last) = last
             && last.work > self.best_header.work
@@ -307,12 +321,19 @@ impl<P: Ord + Copy> Scheduler<P> {
         }
         let claimed = self.peers.get(&headers.peer).map(|peer| peer.tip.work);
         let is_short = claimed.is_some_and(|claimed| claimed > self.best_header.work);
+        if refused {
+            self.peers
+                .headers_later(now_ms, &headers.peer, REFUSED_WAIT_MS);
+            return;
+        }
         let goes_on = count >= HEADERS_PER_ANSWER_MIN || !is_checked;
-        if (is_short || !is_checked) && goes_on && last.is_some() {
+        if (is_short || !is_checked) && goes_on && leads_on {
             self.continue_headers(now_ms, headers, effects);
             return;
         }
-        if is_short {
+        if !is_short {
+            self.peers.proven(&headers.peer);
+        } else {
             let shown = headers.stored.unwrap_or(self.best_header);
             self.claimed_too_much(now_ms, headers.peer, shown, effects);
         }
@@ -321,6 +342,7 @@ impl<P: Ord + Copy> Scheduler<P> {
     /// The peer has no more to show than `shown`, but claimed more work.
     fn claimed_too_much(&mut self, now_ms: u64, peer: P, shown: Tip, effects: &mut Vec<Effect<P>>) {
         self.lower_claim(peer, shown);
+        self.peers.unproven(now_ms, &peer);
         self.blame(now_ms, peer, Offence::Withheld, effects);
     }
 
@@ -406,11 +428,12 @@ impl<P: Ord + Copy> Scheduler<P> {
             return;
         }
         if ids.is_empty() {
-            let claims_all = self
-                .peers
-                .get(&batch.peer)
-                .is_some_and(|peer| peer.tip.id == self.best_header.id);
-            if claims_all {
+            let first = batch.blocks.first().map(|(_, id)| *id);
+            let tip = self.peers.get(&batch.peer).map(|peer| peer.tip.id);
+            let leads_to_tip = first.zip(tip).is_some_and(|(block, tip)| {
+                tip == self.best_header.id || self.bodies.leads_to(&block, &tip)
+            });
+            if leads_to_tip {
                 self.blame(now_ms, batch.peer, Offence::Withheld, effects);
             } else {
                 // It may be on a branch of its own.
@@ -447,8 +470,32 @@ impl<P: Ord + Copy> Scheduler<P> {
         let is_behind = self.connected < self.best_header.height;
         if is_behind && self.bodies.is_hungry() && !is_fresh {
             self.need_asked = Some((self.connected, self.best_header.id));
-            effects.push(Effect::NeedBodies);
+            let toward = self.other_tips();
+            effects.push(Effect::NeedBodies { toward });
         }
+    }
+
+    /// Tips of peers besides the best header: of those who proved what they claimed first, then by
+    /// work. A claim alone would crowd out the others.
+    pub fn other_tips(&self) -> Vec<BlockId> {
+        let peers = self.peers.iter().map(|(_, peer)| peer);
+        let mut others: Vec<_> = peers
+            .filter(|peer| peer.tip.id != self.best_header.id)
+            .map(|peer| (peer.unproven, peer.failures, peer.tip))
+            .collect();
+        others.sort_by(|a, b| {
+            let by_trust = (a.0, a.1).cmp(&(b.0, b.1));
+            by_trust
+                .then(b.2.work.cmp(&a.2.work))
+                .then(a.2.id.cmp(&b.2.id))
+        });
+        let mut tips = Vec::new();
+        for (.., tip) in others {
+            if tips.len() < OTHER_TIPS_MAX && !tips.contains(&tip.id) {
+                tips.push(tip.id);
+            }
+        }
+        tips
     }
 
     /// The free peer with the best claim; among equals the fastest.
@@ -457,7 +504,9 @@ impl<P: Ord + Copy> Scheduler<P> {
             .peers
             .iter()
             .filter(|(_, peer)| {
-                peer.tip.work > self.best_header.work && peer.benched_until_ms <= now_ms
+                peer.tip.work > self.best_header.work
+                    && peer.benched_until_ms <= now_ms
+                    && peer.headers_at_ms <= now_ms
             })
             .max_by(|(_, a), (_, b)| {
                 let by_work = a.tip.work.cmp(&b.tip.work);
@@ -505,7 +554,11 @@ impl<P: Ord + Copy> Scheduler<P> {
         free.sort_by_key(|(failures, latency_ms, id, _)| (*failures, *latency_ms, *id));
         let found = free.into_iter().find_map(|(.., id, peer)| {
             self.bodies
-                .next_batch(peer.lowest, peer.tip.height, peer.batch_blocks)
+                .next_batch(
+                    (peer.tip.height, peer.tip.id),
+                    peer.lowest,
+                    peer.batch_blocks,
+                )
                 .map(|blocks| (id, blocks))
         });
         let Some((peer, blocks)) = found else {

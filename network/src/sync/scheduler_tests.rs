@@ -59,6 +59,11 @@ fn tip(chain: u8, height: u64) -> Tip {
     }
 }
 
+fn need(best: Vec<(u64, BlockId)>) -> Input<u32> {
+    let others = Vec::new();
+    Input::Need { best, others }
+}
+
 const GOOD: u8 = 1;
 const FAKE: u8 = 2;
 
@@ -276,17 +281,21 @@ impl Sim {
                     if let Some(last) = last.filter(|last| last.work > self.best.work) {
                         self.best = last;
                     }
-                    Input::HeadersStored { request, last }
+                    Input::HeadersStored {
+                        request,
+                        last,
+                        refused: false,
+                    }
                 };
                 self.after(0, input);
             }
-            Effect::NeedBodies => {
+            Effect::NeedBodies { .. } => {
                 let missing = (self.connected + 1..=self.best.height)
                     .filter(|height| !self.bodies.contains(height))
                     .take(1_024)
                     .map(|height| (height, id(GOOD, height)))
                     .collect();
-                self.after(0, Input::Need(missing));
+                self.after(0, need(missing));
             }
             Effect::Punish { peer, offence } => {
                 self.offences.push((peer, offence));
@@ -588,7 +597,7 @@ fn a_branch_that_leaves_ours_below_the_tip_is_fetched_whole_and_once() {
     };
     scheduler.handle(0, chain, &mut effects);
     let old = (1..=9).map(|height| (height, id(GOOD, height))).collect();
-    scheduler.handle(0, Input::Need(old), &mut effects);
+    scheduler.handle(0, need(old), &mut effects);
     let asked: Vec<_> = effects
         .iter()
         .filter_map(|effect| match effect {
@@ -663,6 +672,218 @@ fn a_peer_that_asks_to_wait_is_left_alone_and_not_blamed() {
             .iter()
             .any(|effect| matches!(effect, Effect::Punish { .. }))
     );
+}
+
+fn handle(scheduler: &mut Scheduler<u32>, now_ms: u64, input: Input<u32>) -> Vec<Effect<u32>> {
+    let mut effects = Vec::new();
+    scheduler.handle(now_ms, input, &mut effects);
+    effects
+}
+
+fn peer(peer: u32, tip: Tip) -> Input<u32> {
+    let lowest = 0;
+    Input::Peer { peer, tip, lowest }
+}
+
+fn asked_headers(effects: &[Effect<u32>]) -> Vec<(u32, RequestId, Start)> {
+    let asked = effects.iter().filter_map(|effect| match effect {
+        Effect::AskHeaders {
+            peer,
+            request,
+            start,
+            ..
+        } => Some((*peer, *request, *start)),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn asked_bodies(effects: &[Effect<u32>]) -> Vec<(u32, RequestId, Vec<BlockId>)> {
+    let asked = effects.iter().filter_map(|effect| match effect {
+        Effect::AskBodies {
+            peer, request, ids, ..
+        } => Some((*peer, *request, ids.clone())),
+        _ => None,
+    });
+    asked.collect()
+}
+
+fn is_punished(effects: &[Effect<u32>]) -> bool {
+    let punish = |effect: &Effect<u32>| matches!(effect, Effect::Punish { .. });
+    effects.iter().any(punish)
+}
+
+fn path(chain: u8, from: u64, to: u64) -> Vec<(u64, BlockId)> {
+    (from..=to)
+        .map(|height| (height, id(chain, height)))
+        .collect()
+}
+
+/// A liar shows the headers of a heavier branch and keeps its bodies. The honest peer is asked for
+/// the branch to its own tip only, at once, and is neither benched nor blamed for the other.
+#[test]
+fn a_withheld_heavier_branch_does_not_hold_up_the_available_one() {
+    let (heavy, honest) = (tip(FAKE, 40), tip(GOOD, 30));
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, heavy);
+    let mut effects = handle(&mut scheduler, 0, peer(1, heavy));
+    effects.extend(handle(&mut scheduler, 0, peer(2, honest)));
+    let toward = effects.iter().find_map(|effect| match effect {
+        Effect::NeedBodies { toward } => Some(toward.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        toward,
+        Some(Vec::new()),
+        "the honest tip was not known then"
+    );
+    let effects = handle(&mut scheduler, 500, Input::Tick);
+    assert!(effects.contains(&Effect::NeedBodies {
+        toward: vec![honest.id]
+    }));
+    let missing = Input::Need {
+        best: path(FAKE, 1, 40),
+        others: vec![(honest.id, path(GOOD, 1, 30))],
+    };
+    let asked = asked_bodies(&handle(&mut scheduler, 500, missing));
+    let mut of_honest = BTreeSet::new();
+    for (who, _, ids) in &asked {
+        let own = if *who == 1 { FAKE } else { GOOD };
+        let is_own = |block: &BlockId| (1..=40).any(|height| *block == id(own, height));
+        assert!(ids.iter().all(is_own), "peer {who} is asked for {ids:?}");
+        of_honest.extend(ids.iter().filter(|_| *who == 2).copied());
+    }
+    assert_eq!(of_honest.len(), 30, "the whole available branch");
+    // The liar's empty answer speaks against itself alone.
+    let (_, request, _) = asked.iter().find(|(who, ..)| *who == 1).unwrap().clone();
+    let ids = Vec::new();
+    let effects = handle(&mut scheduler, 600, Input::BodiesArrived { request, ids });
+    let withheld = Effect::Punish {
+        peer: 1,
+        offence: Offence::Withheld,
+    };
+    assert!(effects.contains(&withheld), "{effects:?}");
+    assert!(asked_bodies(&effects).iter().all(|(who, ..)| *who == 1));
+}
+
+/// A branch that is not the best takes a small part of the window, however long it is.
+#[test]
+fn a_side_branch_takes_a_small_part_of_the_window() {
+    let (best, side) = (tip(GOOD, 900), tip(FAKE, 800));
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, best);
+    for who in 1..=4 {
+        handle(&mut scheduler, 0, peer(who, side));
+    }
+    let missing = Input::Need {
+        best: path(GOOD, 1, 512),
+        others: vec![(side.id, path(FAKE, 1, 512))],
+    };
+    let asked = asked_bodies(&handle(&mut scheduler, 0, missing));
+    let blocks: usize = asked.iter().map(|(.., ids)| ids.len()).sum();
+    assert_eq!(blocks, crate::sync::SIDE_BLOCKS_MAX);
+}
+
+/// Our own bound on headers, or our clock, stopped the answer: nobody withheld anything, and other
+/// peers may be asked meanwhile.
+#[test]
+fn headers_that_we_refuse_ourselves_blame_nobody() {
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 0));
+    let effects = handle(&mut scheduler, 0, peer(1, tip(GOOD, 9_000)));
+    let (_, request, _) = asked_headers(&effects)[0];
+    let ids = (1..=2_000).map(|height| id(GOOD, height)).collect();
+    handle(&mut scheduler, 1, Input::HeadersArrived { request, ids });
+    let last = Some(tip(GOOD, 50));
+    let refused = true;
+    let stored = Input::HeadersStored {
+        request,
+        last,
+        refused,
+    };
+    let effects = handle(&mut scheduler, 2, stored);
+    assert!(!is_punished(&effects), "{effects:?}");
+    assert!(asked_headers(&effects).is_empty(), "not again at once");
+    let effects = handle(&mut scheduler, 3, peer(2, tip(GOOD, 8_000)));
+    assert_eq!(asked_headers(&effects)[0].0, 2);
+    handle(&mut scheduler, 3, Input::PeerGone(2));
+    let effects = handle(&mut scheduler, 6_000, Input::Tick);
+    assert_eq!(asked_headers(&effects)[0].0, 1, "it may have more");
+}
+
+/// A peer that claims ever more and shows none of it, and one that only ever asks to wait, are asked
+/// ever less, and their word stops counting.
+#[test]
+fn claims_without_proof_and_endless_waits_count_as_failures() {
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 0));
+    let (mut now_ms, mut asks) = (0, Vec::new());
+    for _ in 0..400 {
+        let effects = handle(&mut scheduler, now_ms, peer(1, tip(FAKE, 9_000)));
+        for (_, request, _) in asked_headers(&effects) {
+            asks.push(now_ms);
+            let ids = Vec::new();
+            handle(
+                &mut scheduler,
+                now_ms,
+                Input::HeadersArrived { request, ids },
+            );
+            let (last, refused) = (None, false);
+            let stored = Input::HeadersStored {
+                request,
+                last,
+                refused,
+            };
+            handle(&mut scheduler, now_ms, stored);
+        }
+        now_ms += 1_000;
+    }
+    assert!(asks.len() <= 9, "asked at {asks:?}");
+    assert!(scheduler.is_synced(), "nobody believes it any more");
+
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 0));
+    let mut asks = 0;
+    let mut effects = handle(&mut scheduler, 0, peer(1, tip(FAKE, 9_000)));
+    for now_ms in 0..60_000 {
+        for (_, request, _) in asked_headers(&effects) {
+            asks += 1;
+            let failure = Failure::Wait { ms: 1 };
+            handle(&mut scheduler, now_ms, Input::Failed { request, failure });
+        }
+        effects = handle(&mut scheduler, now_ms + 1, Input::Tick);
+    }
+    assert!(asks < 100, "{asks} questions in a minute");
+}
+
+/// The same known headers again and again are no progress.
+#[test]
+fn an_answer_that_leads_no_further_ends_the_run() {
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 500));
+    let mut effects = handle(&mut scheduler, 0, peer(1, tip(FAKE, 9_000)));
+    let mut asks = 0;
+    while let Some((_, request, _)) = asked_headers(&effects).first().copied() {
+        asks += 1;
+        let ids = (1..=200).map(|height| id(GOOD, height)).collect();
+        handle(&mut scheduler, 1, Input::HeadersArrived { request, ids });
+        let (last, refused) = (Some(tip(GOOD, 200)), false);
+        let stored = Input::HeadersStored {
+            request,
+            last,
+            refused,
+        };
+        effects = handle(&mut scheduler, 1, stored);
+        assert!(asks < 10, "it goes on for ever");
+    }
+    assert!(is_punished(&effects));
+}
+
+/// A peer that moved to another branch between two answers is asked anew from our own locator, a
+/// little later, without blame.
+#[test]
+fn a_peer_that_moved_is_asked_anew() {
+    let mut scheduler = Scheduler::new([0; 16], Work::ZERO, 0, tip(GOOD, 0));
+    let effects = handle(&mut scheduler, 0, peer(1, tip(GOOD, 9_000)));
+    let (_, request, _) = asked_headers(&effects)[0];
+    let effects = handle(&mut scheduler, 1, Input::Moved { request });
+    assert!(!is_punished(&effects) && asked_headers(&effects).is_empty());
+    let effects = handle(&mut scheduler, 1_001, Input::Tick);
+    assert_eq!(asked_headers(&effects)[0].2, Start::Locator);
 }
 
 #[test]

@@ -84,6 +84,14 @@ pub enum NodeError {
     /// Our own fault while running.
     #[error("{0}")]
     Fault(Fault),
+    /// A task that lives as long as the node has ended.
+    #[error("the {part} task ended: {why}")]
+    Part {
+        /// Which.
+        part: &'static str,
+        /// What it said.
+        why: String,
+    },
 }
 
 impl NodeError {

@@ -5,19 +5,22 @@
 
 use super::ledger::{LedgerEvent, LedgerHandle};
 use super::power;
-use super::relay::Relay;
+use super::relay::{Announce, Relay};
 use crate::metrics::Metrics;
-use cairn_consensus::chain::{BlockOutcome, Source};
+use cairn_consensus::chain::BlockOutcome;
 use cairn_consensus::template::BlockTemplate;
-use cairn_miner::{Miner, Mining, PauseReason, Priority, Solved, Template, runs_on_battery};
+use cairn_miner::{
+    Cancel, Miner, MinerError, Mining, PauseReason, Priority, Settings, Solution, Solved, Template,
+    runs_on_battery,
+};
 use cairn_protocol::coinbase::EXTRA_NONCE_BYTES;
 use cairn_protocol::lock::Lock;
 use cairn_protocol::spec::ChainParams;
 use parking_lot::Mutex;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -39,6 +42,8 @@ pub struct NodeMiner {
     mining: Mining,
     current: Mutex<Option<Current>>,
     found: AtomicU64,
+    /// One worker at the process' priority, made when it is first needed.
+    now: OnceLock<Miner>,
 }
 
 struct Current {
@@ -80,6 +85,7 @@ impl NodeMiner {
             mining,
             current,
             found,
+            now: OnceLock::new(),
         };
         Ok((Arc::new(miner), solutions))
     }
@@ -104,12 +110,33 @@ impl NodeMiner {
         self.mining.set_paused(PauseReason::Requested, paused);
     }
 
-    /// Keeps the search fed until the ledger stops.
+    /// Searches a template now, for a caller who waits: at the priority of the process, because idle
+    /// workers find nothing while others keep the machine busy. Blocks.
+    ///
+    /// Errors: the system gave no thread.
+    pub fn search_now(&self, template: &Template) -> Result<Option<Solution>, MinerError> {
+        let miner = match self.now.get() {
+            Some(miner) => miner,
+            None => {
+                let settings = Settings {
+                    threads: Some(1),
+                    priority: Priority::Normal,
+                    ..Settings::default()
+                };
+                let made = Miner::new(settings)?;
+                self.now.get_or_init(|| made)
+            }
+        };
+        Ok(miner.search(template, 0..u64::MAX, &Cancel::new()))
+    }
+
+    /// Keeps the search fed until the ledger stops; says what stopped.
     pub async fn run(
         self: Arc<Self>,
         mut setup: MiningSetup,
         mut solutions: mpsc::Receiver<Solved>,
-    ) {
+    ) -> String {
+        const LEDGER: &str = "the ledger has stopped";
         self.set_paused(!setup.mine);
         let mut events = setup.ledger.subscribe();
         let mut look = tokio::time::interval(LOOK);
@@ -118,7 +145,9 @@ impl NodeMiner {
         loop {
             let renew = tokio::select! {
                 solved = solutions.recv() => {
-                    let Some(solved) = solved else { return };
+                    let Some(solved) = solved else {
+                        return "the search has stopped".to_owned();
+                    };
                     self.submit(&setup, solved).await;
                     true
                 }
@@ -127,7 +156,7 @@ impl NodeMiner {
                         true
                     }
                     Ok(_) => false,
-                    Err(broadcast::error::RecvError::Closed) => return,
+                    Err(broadcast::error::RecvError::Closed) => return LEDGER.to_owned(),
                 },
                 _ = look.tick() => {
                     looks += 1;
@@ -144,7 +173,7 @@ impl NodeMiner {
                 looks = 0;
                 match self.renew(&setup).await {
                     Ok(template_fees) => fees = Some(template_fees),
-                    Err(Stopped) => return,
+                    Err(Stopped) => return LEDGER.to_owned(),
                 }
             }
         }
@@ -234,14 +263,11 @@ impl NodeMiner {
             tracing::debug!(height, %id, "a solution of an old template is dropped");
             return;
         }
-        match setup.ledger.block(block, Source::LOCAL).await {
+        match setup.relay.submit(block, Announce::Stored).await {
             Ok(reply) if matches!(reply.outcome, BlockOutcome::Stored { .. }) => {
                 tracing::info!(height, %id, "mined a block");
                 self.found
                     .fetch_add(u64::from(reply.connected), Ordering::Relaxed);
-                if reply.connected {
-                    setup.relay.announce_block(&id).await;
-                }
             }
             Ok(reply) => {
                 tracing::warn!(height, %id, outcome = ?reply.outcome, "lost a mined block")
@@ -310,5 +336,53 @@ mod tests {
         );
         assert_eq!(holding(true, false, 0), []);
         assert_eq!(holding(true, true, 0), [PauseReason::Syncing]);
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod priority_tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Nice values of this process' search threads, by thread id.
+    fn nice_of_searchers() -> BTreeMap<String, i32> {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let ids = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+        let nice = |id: String| {
+            // A thread may end while the list is read.
+            let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).ok()?;
+            let (name, after) = stat.rsplit_once(") ")?;
+            let nice = after.split(' ').nth(16)?.parse().ok()?;
+            name.contains("(cairn-search-").then_some((id, nice))
+        };
+        ids.filter_map(nice).collect()
+    }
+
+    /// On a busy machine `generatetoaddress` waited for idle workers, for ever.
+    #[test]
+    fn a_caller_who_waits_is_served_at_the_priority_of_the_process() {
+        let idle = Miner::new(Settings {
+            threads: Some(1),
+            ..Settings::default()
+        });
+        let (miner, _solutions) = NodeMiner::new(Arc::new(idle.unwrap())).unwrap();
+        let before = nice_of_searchers();
+        let params = cairn_protocol::spec::builtin::by_name("devnet").unwrap();
+        let lock = Lock::Key(cairn_protocol::hash::KeyHash([7; 32]));
+        let (state, bits) = (params.genesis_state(), params.pow_rules(1).initial_bits);
+        let template = BlockTemplate::new(&params, state, bits, 1, &lock, &[]).unwrap();
+        let search = search_template(&template, params.timing().pow_function).unwrap();
+        assert!(miner.search_now(&search).unwrap().is_some());
+        let after = nice_of_searchers();
+        let new: Vec<i32> = after
+            .iter()
+            .filter(|(id, _)| !before.contains_key(*id))
+            .map(|(_, nice)| *nice)
+            .collect();
+        let own = rustix::process::getpriority_process(None).unwrap();
+        assert!(
+            new.contains(&own),
+            "{before:?} then {after:?}: ours is {own}"
+        );
     }
 }

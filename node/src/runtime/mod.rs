@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Invariant: a part starts only when those that it needs run, and nothing is listened on before
-//! the store is open; a fault of the disk stops the node instead of letting it promise more.
+//! the store is open; a fault of the disk, or a part that ends by itself, stops the node instead of
+//! letting it promise more.
 
 mod backend;
 mod bft;
@@ -13,6 +14,7 @@ pub(crate) mod clock;
 mod disk;
 mod error;
 mod files;
+mod inbox;
 pub(crate) mod ledger;
 mod mining;
 mod net;
@@ -21,7 +23,10 @@ mod peers;
 mod power;
 pub(crate) mod relay;
 mod serve;
+#[cfg(test)]
+mod swarm_tests;
 mod sync;
+mod tasks;
 mod view;
 
 pub use error::NodeError;
@@ -52,9 +57,10 @@ use net_metrics::NetMetrics;
 use peers::PeerNumbers;
 use relay::Relay;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tasks::Tasks;
 use tokio::sync::{mpsc, watch};
 
 /// Time that each part has to stop; all of them together stay below the five seconds that a node
@@ -128,20 +134,31 @@ async fn run_parts(
     let mut signals = Signals::new().map_err(NodeError::Runtime)?;
     let miner = start_miner(config, &params)?;
     let metrics = Arc::new(Metrics::new(&known_labels(&miner)));
-    let (failed, mut failure) = mpsc::channel::<Fault>(1);
-    let ledger = start_ledger(config, &params, directory, &metrics, failed)?;
+    let (fault, mut failure) = mpsc::channel::<Fault>(1);
+    let ledger = start_ledger(config, &params, directory, &metrics, fault)?;
     let (network, events) = start_network(config, &params, directory, &ledger)?;
     let numbers = Arc::new(PeerNumbers::default());
     let relay = Relay::new(ledger.clone(), network.clone(), Arc::clone(&numbers));
     let (syncing_sender, syncing) = watch::channel(true);
+    let mut tasks = Tasks::default();
+    tasks.spawn("relay", Arc::clone(&relay).keep_time());
     let sync = sync::start(
+        &mut tasks,
         ledger.clone(),
         network.clone(),
         Arc::clone(&numbers),
         syncing_sender,
     );
     let bft_metrics = BftMetrics::new(metrics.registry()).expect("names of their own");
-    let bft = start_bft(config, &ledger, &network, &relay, reward, bft_metrics)?;
+    let bft = start_bft(
+        &mut tasks,
+        config,
+        &ledger,
+        &network,
+        &relay,
+        reward,
+        bft_metrics,
+    )?;
     let net = NetTask::new(
         ledger.clone(),
         network.clone(),
@@ -150,7 +167,7 @@ async fn run_parts(
         sync,
         bft.clone(),
     );
-    tokio::spawn(net.run(events));
+    tasks.spawn("network", net.run(events));
     let (node_miner, solutions) = NodeMiner::new(miner).map_err(NodeError::Runtime)?;
     if let Some(reward) = reward {
         let setup = MiningSetup {
@@ -162,7 +179,7 @@ async fn run_parts(
             syncing: syncing.clone(),
             power_supplies: PathBuf::from(power::FOLDER),
         };
-        tokio::spawn(Arc::clone(&node_miner).run(setup, solutions));
+        tasks.spawn("miner", Arc::clone(&node_miner).run(setup, solutions));
     }
     let feed = WorkFeed::new(
         ledger.clone(),
@@ -170,7 +187,12 @@ async fn run_parts(
         syncing.clone(),
         metrics.registry(),
     );
-    tokio::spawn(Arc::clone(&feed).run());
+    let feeding = Arc::clone(&feed);
+    tasks.spawn("work feed", async move {
+        feeding.run().await;
+        // What it lives on has ended and is named itself.
+        std::future::pending().await
+    });
     let foreign = match config.stratum {
         Some(at) => Some(StratumServer::start(at, params.network(), Arc::clone(&feed)).await?),
         None => None,
@@ -178,6 +200,7 @@ async fn run_parts(
     let net_metrics = NetMetrics::new(metrics.registry(), network.counters())
         .expect("the families have names of their own");
     let stopping = Arc::new(AtomicBool::new(false));
+    let failed = Arc::new(OnceLock::new());
     let backend = Arc::new(NodeBackend {
         ledger: ledger.clone(),
         network: network.clone(),
@@ -190,17 +213,15 @@ async fn run_parts(
         feed,
         stratum: foreign.as_ref().map(StratumServer::local_address),
         stopping: Arc::clone(&stopping),
+        failed: Arc::clone(&failed),
         metrics: Arc::clone(&metrics),
         net_metrics,
         stores: stores(directory),
         runtime: tokio::runtime::Handle::current(),
     });
     let hub = Arc::new(EventHub::default());
-    tokio::spawn(feed_events(
-        ledger.clone(),
-        Arc::clone(&backend),
-        Arc::clone(&hub),
-    ));
+    let feeding = feed_events(ledger.clone(), Arc::clone(&backend), Arc::clone(&hub));
+    tasks.spawn("events", feeding);
     let settings = ApiSettings {
         listen: config.api,
         token_file: config.api_token_file.clone(),
@@ -220,10 +241,10 @@ async fn run_parts(
     );
     let outcome = tokio::select! {
         signal = signals.next() => { tracing::info!(signal, "stopping"); Ok(()) }
-        fault = failure.recv() => {
-            let fault = fault.unwrap_or_else(|| Fault("the ledger thread ended".to_owned()));
-            tracing::error!(%fault, "the node cannot go on");
-            Err(NodeError::Fault(fault))
+        error = tasks.first_end(&mut failure) => {
+            tracing::error!(%error, "the node cannot go on");
+            let _ = failed.set(error.to_string());
+            Err(error)
         }
     };
     stopping.store(true, Ordering::Relaxed);
@@ -349,6 +370,7 @@ fn start_ledger(
 /// Starts the engine if this node has a validator's key. Without an address for rewards its
 /// proposals pay its key.
 fn start_bft(
+    tasks: &mut Tasks,
     config: &NodeConfig,
     ledger: &LedgerHandle,
     network: &NetworkHandle,
@@ -366,10 +388,11 @@ fn start_bft(
     };
     let (decided, mut announce) = mpsc::channel::<(Arc<CheckedBlock>, SealBytes)>(DECIDED_MAX);
     let relay = Arc::clone(relay);
-    tokio::spawn(async move {
+    tasks.spawn("validator", async move {
         while let Some((block, seal)) = announce.recv().await {
             relay.announce_sealed(&block, seal).await;
         }
+        "the engine has stopped".to_owned()
     });
     let config = BftConfig {
         ledger: ledger.clone(),
@@ -429,7 +452,11 @@ fn multiaddrs(flag: &'static str, texts: &[String]) -> Result<Vec<Multiaddr>, No
 }
 
 /// Tells the API's listeners what the ledger did.
-async fn feed_events(ledger: LedgerHandle, backend: Arc<NodeBackend>, hub: Arc<EventHub>) {
+async fn feed_events(
+    ledger: LedgerHandle,
+    backend: Arc<NodeBackend>,
+    hub: Arc<EventHub>,
+) -> String {
     use ledger::LedgerEvent;
     use tokio::sync::broadcast::error::RecvError;
     let mut events = ledger.subscribe();
@@ -442,7 +469,7 @@ async fn feed_events(ledger: LedgerHandle, backend: Arc<NodeBackend>, hub: Arc<E
                 }
             }
             Ok(_) => {}
-            Err(RecvError::Closed) => return,
+            Err(RecvError::Closed) => return "the ledger has stopped".to_owned(),
         }
     }
 }

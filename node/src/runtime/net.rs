@@ -1,14 +1,15 @@
 //! Events of the swarm to whom they concern, and our status to the peers.
 //!
-//! Invariant: this task never waits for a peer or a disk: gossip and requests are handed to tasks
-//! of their own, whose number the swarm bounds.
+//! Invariant: this task never waits for a peer, a disk or the ledger: gossip and requests are handed
+//! to tasks of their own, whose number the swarm bounds, and news for sync and ledger are left where
+//! they find them.
 
 use super::bft::BftHandle;
+use super::inbox::Inbox;
 use super::ledger::{LedgerEvent, LedgerHandle};
 use super::peers::PeerNumbers;
 use super::relay::Relay;
 use super::serve;
-use super::sync::SyncInput;
 use super::view::ChainView;
 use cairn_consensus::chain::Source;
 use cairn_network::{Multiaddr, NetworkEvent, NetworkHandle, Offence, Topic, Verdict};
@@ -32,7 +33,7 @@ pub struct NetTask {
     network: NetworkHandle,
     relay: Arc<Relay>,
     numbers: Arc<PeerNumbers>,
-    sync: mpsc::Sender<SyncInput>,
+    sync: Arc<Inbox>,
     bft: Option<BftHandle>,
     listen_port: u16,
     block_room: Arc<Semaphore>,
@@ -67,7 +68,7 @@ impl NetTask {
         network: NetworkHandle,
         relay: Arc<Relay>,
         numbers: Arc<PeerNumbers>,
-        sync: mpsc::Sender<SyncInput>,
+        sync: Arc<Inbox>,
         bft: Option<BftHandle>,
     ) -> NetTask {
         NetTask {
@@ -83,18 +84,18 @@ impl NetTask {
         }
     }
 
-    /// Runs until the swarm or the ledger stops.
-    pub async fn run(mut self, mut events: mpsc::Receiver<NetworkEvent>) {
+    /// Runs until the swarm or the ledger stops; says which.
+    pub async fn run(mut self, mut events: mpsc::Receiver<NetworkEvent>) -> String {
         let mut moves = self.ledger.subscribe();
         loop {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.handle(event).await,
-                    None => return,
+                    None => return "the swarm has stopped".to_owned(),
                 },
                 event = moves.recv() => {
                     if self.follow(event).await.is_none() {
-                        return;
+                        return "the ledger has stopped".to_owned();
                     }
                 }
             }
@@ -112,24 +113,23 @@ impl NetTask {
             } => {
                 tracing::info!(%peer, ?direction, agent, height = status.best_height, "peer ready");
                 self.relay.set_peers(self.relay.peers() + 1);
+                self.numbers.arrived(peer);
                 if let Some(bft) = &self.bft {
                     bft.peer_ready(peer);
                 }
-                let _ = self.sync.send(SyncInput::Peer { peer, status }).await;
+                self.sync.status(peer, status);
             }
-            NetworkEvent::PeerStatus { peer, status } => {
-                let _ = self.sync.send(SyncInput::Peer { peer, status }).await;
-            }
+            NetworkEvent::PeerStatus { peer, status } => self.sync.status(peer, status),
             NetworkEvent::PeerGone { peer, reason } => {
                 tracing::info!(%peer, reason, "peer gone");
                 self.relay.set_peers(self.relay.peers().saturating_sub(1));
-                let _ = self.sync.send(SyncInput::Gone { peer }).await;
+                self.sync.gone(peer);
                 self.relay.peer_gone(peer);
                 if let Some(bft) = &self.bft {
                     bft.peer_gone(&peer);
                 }
                 if let Some(source) = self.numbers.forget(&peer) {
-                    self.ledger.forget(source).await;
+                    self.ledger.forget(source);
                 }
             }
             NetworkEvent::PeerRefused { peer, reason } => {
@@ -195,8 +195,9 @@ impl NetTask {
         match event {
             Ok(LedgerEvent::TipChanged) | Err(broadcast::error::RecvError::Lagged(_)) => {
                 self.tell_status().await;
-                let _ = self.sync.try_send(SyncInput::TipChanged);
+                self.sync.tip_changed();
             }
+            Ok(LedgerEvent::OrphanAdmitted { txid }) => self.relay.pass_on(&txid),
             Ok(LedgerEvent::InvalidBlock { source }) => {
                 if let Some(peer) = self.numbers.peer(Source(source)) {
                     self.network.report(peer, Offence::InvalidBlock);

@@ -5,10 +5,12 @@
 //! Rules: `spec/08-sync.md`.
 
 use super::clock::monotonic_ms;
-use super::ledger::LedgerHandle;
+use super::inbox::Inbox;
+use super::ledger::{LedgerHandle, LedgerStopped};
 use super::peers::PeerNumbers;
+use super::tasks::Tasks;
 use super::view::ChainView;
-use cairn_consensus::chain::BlockOutcome;
+use cairn_consensus::chain::{BlockOutcome, HeadersOutcome};
 use cairn_consensus::nakamoto::check_work;
 use cairn_network::sync::{
     BLOCKS_PER_BATCH, Effect, Failure, HEADERS_PER_REQUEST, HeaderFacts, Input, Progress,
@@ -18,7 +20,9 @@ use cairn_network::{NetworkHandle, Offence, PeerId, RequestError};
 use cairn_protocol::block::{Block, HeaderRecord};
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::header::Header;
+use cairn_protocol::limits::LOCATOR_MAX;
 use cairn_protocol::pow::{Work, work_from_bytes, work_of};
+use cairn_protocol::rules::Violation;
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::units::Height;
 use cairn_protocol::wire::{BareHeader, ErrorCode, Status, SyncRequest, SyncResponse};
@@ -26,9 +30,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-
-/// Inputs that wait; their senders wait with them.
-const INPUTS_MAX: usize = 256;
 
 /// Outcomes that wait. More than the window has blocks, so that the task that feeds the ledger never
 /// waits for the task that feeds it.
@@ -72,6 +73,11 @@ enum Outcome {
         request: RequestId,
         records: Vec<HeaderRecord>,
     },
+    BareHeaders {
+        request: RequestId,
+        first_parent: Option<BlockId>,
+        input: Input<PeerId>,
+    },
     Bodies {
         request: RequestId,
         peer: PeerId,
@@ -85,6 +91,8 @@ struct Sync {
     scheduler: Scheduler<PeerId>,
     /// Header records between their arrival and the scheduler's word.
     records: BTreeMap<RequestId, Vec<HeaderRecord>>,
+    /// The block after which a request for headers asked: what follows another one is another branch.
+    after: BTreeMap<RequestId, BlockId>,
     /// Blocks asked for: nothing else of an answer reaches the ledger.
     asked: BTreeMap<RequestId, BTreeSet<BlockId>>,
     outcomes: mpsc::Sender<Outcome>,
@@ -94,40 +102,38 @@ struct Sync {
     caught_up: bool,
 }
 
-/// Starts the task; `syncing` says whether the node is behind.
+/// Starts the tasks; `syncing` says whether the node is behind.
 pub fn start(
+    tasks: &mut Tasks,
     ledger: LedgerHandle,
     network: NetworkHandle,
     numbers: Arc<PeerNumbers>,
     syncing: watch::Sender<bool>,
-) -> mpsc::Sender<SyncInput> {
-    let (inputs, queue) = mpsc::channel(INPUTS_MAX);
+) -> Arc<Inbox> {
+    let inbox = Arc::new(Inbox::default());
     let (outcomes, returned) = mpsc::channel(OUTCOMES_MAX);
     let (feed, food) = mpsc::channel(WINDOW_BATCHES);
     let view = ledger.view();
     let work_min = ledger.params().minimum_chain_work();
-    let scheduler = Scheduler::new(
-        rand::random(),
-        work_min,
-        view.height,
-        best_header(ledger.params(), &view),
-    );
-    tokio::spawn(feed_ledger(ledger.clone(), numbers, food, outcomes.clone()));
-    let (records, asked, told_ms) = (BTreeMap::new(), BTreeMap::new(), 0);
+    let best = best_header(ledger.params(), &view);
+    let scheduler = Scheduler::new(rand::random(), work_min, view.height, best);
+    let feeding = feed_ledger(ledger.clone(), numbers, food, outcomes.clone());
+    tasks.spawn("block feed", feeding);
     let sync = Sync {
         ledger,
         network,
         scheduler,
-        records,
-        asked,
+        records: BTreeMap::new(),
+        after: BTreeMap::new(),
+        asked: BTreeMap::new(),
         outcomes,
         feed,
         syncing,
-        told_ms,
+        told_ms: 0,
         caught_up: false,
     };
-    tokio::spawn(sync.run(queue, returned));
-    inputs
+    tasks.spawn("sync", sync.run(Arc::clone(&inbox), returned));
+    inbox
 }
 
 fn best_header(params: &ChainParams, view: &ChainView) -> Tip {
@@ -153,13 +159,14 @@ async fn feed_ledger(
     numbers: Arc<PeerNumbers>,
     mut food: mpsc::Receiver<(PeerId, Vec<Block>)>,
     outcomes: mpsc::Sender<Outcome>,
-) {
+) -> String {
     while let Some((peer, blocks)) = food.recv().await {
         for block in blocks {
             let id = block.id();
             let source = numbers.source(peer);
-            let Ok(reply) = ledger.block(block, source).await else {
-                return;
+            let reply = match ledger.block(block, source).await {
+                Ok(reply) => reply,
+                Err(stopped) => return stopped.to_string(),
             };
             let BlockOutcome::Invalid(violation) = reply.outcome else {
                 continue;
@@ -173,27 +180,24 @@ async fn feed_ledger(
                 is_content: violation.is_mutation(),
             };
             if outcomes.send(Outcome::Scheduler(bad)).await.is_err() {
-                return;
+                return "the sync task has ended".to_owned();
             }
         }
     }
+    "the sync task has ended".to_owned()
 }
 
 impl Sync {
-    async fn run(
-        mut self,
-        mut queue: mpsc::Receiver<SyncInput>,
-        mut returned: mpsc::Receiver<Outcome>,
-    ) {
+    async fn run(mut self, inbox: Arc<Inbox>, mut returned: mpsc::Receiver<Outcome>) -> String {
         let mut tick = tokio::time::interval(TICK);
         loop {
-            tokio::select! {
-                input = queue.recv() => match input {
-                    Some(input) => self.take(input).await,
-                    None => return,
-                },
+            let went = tokio::select! {
+                () = inbox.arrived() => self.take(inbox.take()).await,
                 Some(outcome) = returned.recv() => self.outcome(outcome).await,
                 _ = tick.tick() => self.tick().await,
+            };
+            if let Err(stopped) = went {
+                return stopped.to_string();
             }
             let behind = self.is_behind();
             self.syncing
@@ -202,17 +206,26 @@ impl Sync {
     }
 
     /// Deadlines, and a look at the chain: headers may have come or died without a move of the tip.
-    async fn tick(&mut self) {
-        self.handle(self.chain()).await;
-        self.handle(Input::Tick).await;
+    async fn tick(&mut self) -> Result<(), LedgerStopped> {
+        self.handle(self.chain()).await?;
+        self.handle(Input::Tick).await?;
         let view = self.ledger.view();
         // A branch may have more work without being higher; the scheduler knows heights only.
         if view.tip != view.best_header && view.header_height <= view.height {
-            let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
-            if let Ok(missing) = self.ledger.missing_bodies(max).await {
-                self.handle(Input::Need(missing)).await;
-            }
+            let toward = self.scheduler.other_tips();
+            let missing = self.missing_bodies(toward).await?;
+            self.handle(missing).await?;
         }
+        Ok(())
+    }
+
+    async fn missing_bodies(&self, toward: Vec<BlockId>) -> Result<Input<PeerId>, LedgerStopped> {
+        let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
+        let missing = self.ledger.missing_bodies(max, toward).await?;
+        Ok(Input::Need {
+            best: missing.best,
+            others: missing.others,
+        })
     }
 
     /// Whether this node should be called behind. What peers claim counts until it was level with
@@ -226,25 +239,29 @@ impl Sync {
         view.header_height > view.height + SYNCED_BLOCKS || (claimed && !self.caught_up)
     }
 
-    async fn take(&mut self, input: SyncInput) {
-        let input = match input {
-            SyncInput::Peer { peer, status } => {
-                let work = score(status.finalized_height, work_from_bytes(&status.total_work));
-                let tip = Tip {
-                    height: status.best_height,
-                    id: status.best_id,
-                    work,
-                };
-                Input::Peer {
-                    peer,
-                    tip,
-                    lowest: status.lowest_height,
+    async fn take(&mut self, inputs: Vec<SyncInput>) -> Result<(), LedgerStopped> {
+        for input in inputs {
+            let input = match input {
+                SyncInput::Peer { peer, status } => {
+                    let total = work_from_bytes(&status.total_work);
+                    let work = score(status.finalized_height, total);
+                    let tip = Tip {
+                        height: status.best_height,
+                        id: status.best_id,
+                        work,
+                    };
+                    Input::Peer {
+                        peer,
+                        tip,
+                        lowest: status.lowest_height,
+                    }
                 }
-            }
-            SyncInput::Gone { peer } => Input::PeerGone(peer),
-            SyncInput::TipChanged => self.chain(),
-        };
-        self.handle(input).await;
+                SyncInput::Gone { peer } => Input::PeerGone(peer),
+                SyncInput::TipChanged => self.chain(),
+            };
+            self.handle(input).await?;
+        }
+        Ok(())
     }
 
     fn chain(&self) -> Input<PeerId> {
@@ -255,20 +272,36 @@ impl Sync {
         }
     }
 
-    async fn outcome(&mut self, outcome: Outcome) {
+    async fn outcome(&mut self, outcome: Outcome) -> Result<(), LedgerStopped> {
         match outcome {
             Outcome::Scheduler(input) => {
-                if let Input::Failed { request, .. } = &input {
+                if let Input::Failed { request, .. } | Input::HeadersBad { request, .. } = &input {
                     self.asked.remove(request);
+                    self.after.remove(request);
                 }
-                self.handle(input).await;
+                self.handle(input).await?;
             }
             Outcome::Headers { request, records } => {
+                if self.has_moved(request, records.first().map(|first| first.header.parent)) {
+                    return self.handle(Input::Moved { request }).await;
+                }
                 let ids = records.iter().map(|record| record.header.id()).collect();
                 self.records.insert(request, records);
-                self.handle(Input::HeadersArrived { request, ids }).await;
+                let arrived = Input::HeadersArrived { request, ids };
+                self.handle(arrived).await?;
                 // What the scheduler did not take now it will never take.
                 self.records.remove(&request);
+            }
+            Outcome::BareHeaders {
+                request,
+                first_parent,
+                input,
+            } => {
+                let input = match self.has_moved(request, first_parent) {
+                    true => Input::Moved { request },
+                    false => input,
+                };
+                self.handle(input).await?;
             }
             Outcome::Bodies {
                 request,
@@ -277,7 +310,7 @@ impl Sync {
             } => {
                 let asked = self.asked.remove(&request).unwrap_or_default();
                 let ids = blocks.iter().map(Block::id).collect();
-                self.handle(Input::BodiesArrived { request, ids }).await;
+                self.handle(Input::BodiesArrived { request, ids }).await?;
                 let wanted = blocks
                     .into_iter()
                     .filter(|block| asked.contains(&block.id()));
@@ -286,10 +319,19 @@ impl Sync {
                 let _ = self.feed.send((peer, blocks)).await;
             }
         }
+        Ok(())
+    }
+
+    /// Whether an answer does not follow the block that it was to follow.
+    fn has_moved(&mut self, request: RequestId, first_parent: Option<BlockId>) -> bool {
+        let after = self.after.remove(&request);
+        after
+            .zip(first_parent)
+            .is_some_and(|(after, parent)| after != parent)
     }
 
     /// Gives one input to the scheduler and runs the effects; what they bring goes in next.
-    async fn handle(&mut self, input: Input<PeerId>) {
+    async fn handle(&mut self, input: Input<PeerId>) -> Result<(), LedgerStopped> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
@@ -297,12 +339,16 @@ impl Sync {
             self.scheduler.handle(monotonic_ms(), input, &mut effects);
             tracing::trace!(?effects, "sync");
             for effect in effects {
-                inputs.extend(self.run_effect(effect).await);
+                inputs.extend(self.run_effect(effect).await?);
             }
         }
+        Ok(())
     }
 
-    async fn run_effect(&mut self, effect: Effect<PeerId>) -> Vec<Input<PeerId>> {
+    async fn run_effect(
+        &mut self,
+        effect: Effect<PeerId>,
+    ) -> Result<Vec<Input<PeerId>>, LedgerStopped> {
         match effect {
             Effect::AskHeaders {
                 peer,
@@ -311,7 +357,7 @@ impl Sync {
                 deadline_ms,
             } => {
                 let max = HEADERS_PER_REQUEST as u32;
-                let (locator, stop) = (self.locator(start), BlockId::ZERO);
+                let (locator, stop) = (self.locator(request, start), BlockId::ZERO);
                 let question = SyncRequest::GetHeaders { locator, stop, max };
                 self.ask(peer, request, question, deadline_ms);
             }
@@ -323,7 +369,7 @@ impl Sync {
             } => {
                 let max = HEADERS_PER_REQUEST as u32;
                 let question = SyncRequest::GetBareHeaders {
-                    locator: self.locator(start),
+                    locator: self.locator(request, start),
                     max,
                 };
                 self.ask(peer, request, question, deadline_ms);
@@ -340,42 +386,44 @@ impl Sync {
             Effect::StoreHeaders { request, count } => {
                 return self.store_headers(request, count).await;
             }
-            Effect::NeedBodies => {
-                let max = WINDOW_BATCHES * BLOCKS_PER_BATCH;
-                let missing = self.ledger.missing_bodies(max).await.ok();
-                return missing.map(Input::Need).into_iter().collect();
+            Effect::NeedBodies { toward } => {
+                return Ok(vec![self.missing_bodies(toward).await?]);
             }
             Effect::Punish { peer, offence } => self.network.report(peer, offence),
             Effect::Progress(progress) => self.show(progress),
         }
-        Vec::new()
+        Ok(Vec::new())
     }
 
-    fn locator(&self, start: Start) -> Vec<BlockId> {
-        match start {
-            Start::Locator => self.ledger.view().locator.clone(),
-            Start::After(id) => vec![id],
+    fn locator(&mut self, request: RequestId, start: Start) -> Vec<BlockId> {
+        let view = self.ledger.view();
+        if let Start::After(id) = start {
+            self.after.insert(request, id);
         }
+        locator_from(start, &view.locator)
     }
 
     /// Gives records to the ledger; brings the news of the chain, then what became of them.
-    async fn store_headers(&mut self, request: RequestId, count: usize) -> Vec<Input<PeerId>> {
+    async fn store_headers(
+        &mut self,
+        request: RequestId,
+        count: usize,
+    ) -> Result<Vec<Input<PeerId>>, LedgerStopped> {
         let Some(mut records) = self.records.remove(&request) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         records.truncate(count);
-        let Ok((outcome, last)) = self.ledger.headers(records).await else {
-            return Vec::new();
-        };
+        let (outcome, last) = self.ledger.headers(records).await?;
         if let Some(violation) = outcome
             .violation
+            .as_ref()
             .filter(|violation| !violation.is_temporary())
         {
             tracing::warn!(%violation, "invalid header");
-            return vec![Input::HeadersBad {
+            return Ok(vec![Input::HeadersBad {
                 request,
                 offence: Offence::InvalidHeader,
-            }];
+            }]);
         }
         let params = self.ledger.params();
         let last = last.map(|place| Tip {
@@ -386,7 +434,13 @@ impl Sync {
                 place.work,
             ),
         });
-        vec![self.chain(), Input::HeadersStored { request, last }]
+        let refused = is_our_refusal(&outcome);
+        let stored = Input::HeadersStored {
+            request,
+            last,
+            refused,
+        };
+        Ok(vec![self.chain(), stored])
     }
 
     fn show(&mut self, progress: Progress) {
@@ -414,15 +468,34 @@ impl Sync {
         tokio::spawn(async move {
             let deadline = Duration::from_millis(deadline_ms);
             let answer = network.request(peer, question, deadline).await;
+            let outcome = read_answer(&ledger, peer, request, answer).await;
             // The sync task ends with the node.
-            let _ = outcomes
-                .send(read_answer(&ledger, peer, request, answer))
-                .await;
+            let _ = outcomes.send(outcome).await;
         });
     }
 }
 
-fn read_answer(
+/// The ids to send: a block that the peer named before, then our own locator, in case it has moved to
+/// another branch since.
+fn locator_from(start: Start, own: &[BlockId]) -> Vec<BlockId> {
+    let after = match start {
+        Start::Locator => None,
+        Start::After(id) => Some(id),
+    };
+    let own = own.iter().copied().filter(|id| Some(*id) != after);
+    let mut ids: Vec<BlockId> = after.into_iter().chain(own).collect();
+    // Genesis is known to everybody without being named.
+    ids.truncate(LOCATOR_MAX);
+    ids
+}
+
+/// Whether a bound or the clock of this node stopped a batch of headers.
+fn is_our_refusal(outcome: &HeadersOutcome) -> bool {
+    let is_early = matches!(outcome.violation, Some(Violation::TimeTooNew { .. }));
+    outcome.refusal.is_some() || is_early
+}
+
+async fn read_answer(
     ledger: &LedgerHandle,
     peer: PeerId,
     request: RequestId,
@@ -436,7 +509,7 @@ fn read_answer(
             peer,
             blocks,
         },
-        Ok(SyncResponse::BareHeaders(headers)) => bare_headers(ledger, request, &headers),
+        Ok(SyncResponse::BareHeaders(headers)) => bare_headers(ledger, request, &headers).await,
         Ok(SyncResponse::Error(ErrorCode::RateLimited { retry_after_ms })) => {
             failed(Failure::Wait {
                 ms: u64::from(retry_after_ms).max(1),
@@ -455,7 +528,11 @@ fn read_answer(
 }
 
 /// Checks the work of each header before the scheduler sees any of them.
-fn bare_headers(ledger: &LedgerHandle, request: RequestId, headers: &[BareHeader]) -> Outcome {
+async fn bare_headers(
+    ledger: &LedgerHandle,
+    request: RequestId,
+    headers: &[BareHeader],
+) -> Outcome {
     let mut facts = Vec::with_capacity(headers.len());
     for BareHeader(bytes) in headers {
         let header = Header::from_bytes(bytes);
@@ -467,17 +544,63 @@ fn bare_headers(ledger: &LedgerHandle, request: RequestId, headers: &[BareHeader
         let (id, parent, work) = (header.id(), header.parent, work_of(target));
         facts.push(HeaderFacts { id, parent, work });
     }
-    let anchor = facts.first().and_then(|first| {
-        let meta = ledger.snapshot().header(&first.parent).ok().flatten()?;
-        Some(Tip {
-            height: meta.height,
-            id: meta.id,
-            work: meta.work,
-        })
+    let first_parent = facts.first().map(|first| first.parent);
+    // The ledger's header tree: the store has only headers whose bodies came.
+    let anchor = match first_parent {
+        Some(parent) => ledger.find(parent).await.ok().flatten(),
+        None => None,
+    };
+    let anchor = anchor.map(|place| Tip {
+        height: place.height,
+        id: place.id,
+        work: place.work,
     });
-    Outcome::Scheduler(Input::BareHeadersArrived {
+    Outcome::BareHeaders {
         request,
-        anchor,
-        facts,
-    })
+        first_parent,
+        input: Input::BareHeadersArrived {
+            request,
+            anchor,
+            facts,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_consensus::chain::Refusal;
+
+    fn id(n: u8) -> BlockId {
+        BlockId([n; 32])
+    }
+
+    #[test]
+    fn a_locator_begins_where_the_peer_was_and_ends_with_our_own() {
+        let own: Vec<BlockId> = (1..=64).map(id).collect();
+        assert_eq!(locator_from(Start::Locator, &own), own);
+        let after = locator_from(Start::After(id(200)), &own);
+        assert_eq!(after.len(), LOCATOR_MAX);
+        assert_eq!((after[0], after[1]), (id(200), id(1)));
+        let known = locator_from(Start::After(id(3)), &own[..10]);
+        assert_eq!((known[0], known.len()), (id(3), 10), "named once");
+    }
+
+    #[test]
+    fn our_own_bounds_are_told_from_the_peers_faults() {
+        let mut outcome = HeadersOutcome::default();
+        assert!(!is_our_refusal(&outcome));
+        outcome.refusal = Some(Refusal::HeadersAhead { height: 9, max: 8 });
+        assert!(is_our_refusal(&outcome));
+        outcome.refusal = None;
+        let parent = cairn_protocol::hash::Hash([1; 32]);
+        outcome.violation = Some(Violation::UnknownParent { parent });
+        assert!(!is_our_refusal(&outcome), "the answer does not link");
+        outcome.violation = Some(Violation::TimeTooNew {
+            time: 9,
+            now: 1,
+            max_future_s: 2,
+        });
+        assert!(is_our_refusal(&outcome));
+    }
 }

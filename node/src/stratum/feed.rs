@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cairn_consensus::chain::{BlockOutcome, Source};
+use cairn_consensus::chain::BlockOutcome;
 use cairn_consensus::template::BlockTemplate;
 use cairn_miner::stratum::{Found, GetworkRefusal, Now, Outstanding, Work, Workers};
 use cairn_protocol::hash::{BlockId, KeyHash};
@@ -26,7 +26,7 @@ use super::metrics::ForeignMetrics;
 use crate::api::model::stratum::{StratumStatus, StratumWorker};
 use crate::runtime::clock::{monotonic_ms, now_u32};
 use crate::runtime::ledger::{LedgerEvent, LedgerHandle};
-use crate::runtime::relay::Relay;
+use crate::runtime::relay::{Announce, Relay};
 
 /// What became of a block that a foreign miner found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -289,13 +289,12 @@ impl WorkFeed {
         block.header = found.header;
         block.coinbase = found.coinbase;
         let (id, height) = (block.id(), block.extension.height);
-        let reply = self.ledger.block(block, Source::LOCAL).await;
+        let reply = self.relay.submit(block, Announce::Stored).await;
         let reply = reply.map_err(|_| Stopped)?;
         let lost = match reply.outcome {
             BlockOutcome::Stored { .. } if reply.connected => {
                 tracing::info!(height, %id, protocol, "a foreign miner found a block");
                 self.metrics.block(protocol);
-                self.relay.announce_block(&id).await;
                 return Ok(FoundOutcome::Connected(id));
             }
             BlockOutcome::Stored { .. } => "another block came first".to_owned(),

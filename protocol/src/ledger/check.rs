@@ -3,10 +3,11 @@
 //! Invariant: a `CheckedBlock` was bound to its header; its ids were computed once and are right.
 //! Rules: `spec/04-transactions.md#context-free`, `spec/05-blocks-and-state.md#body`.
 
-use crate::block::{Block, HeaderRecord, block_root};
+use crate::block::{Attachments, Block, HeaderRecord, block_root};
 use crate::codec;
-use crate::coinbase::{COINBASE_VERSION, EXTRA_NONCE_BYTES};
-use crate::hash::{BlockId, TxId};
+use crate::coinbase::{COINBASE_VERSION, Coinbase, EXTRA_NONCE_BYTES};
+use crate::extension::Extension;
+use crate::hash::{BlockId, Hash, TxId};
 use crate::limits::{COINBASE_BYTES_MAX, HEADER_BYTES, THRESHOLD_KEYS_MAX};
 use crate::lock::{Lock, LockRef};
 use crate::merkle::tx_root;
@@ -120,6 +121,7 @@ pub struct CheckedBlock {
     block: Block,
     id: BlockId,
     coinbase_id: TxId,
+    tx_root: Hash,
     transaction_ids: Vec<TransactionIds>,
     weight: Weight,
 }
@@ -146,16 +148,16 @@ impl CheckedBlock {
             block.transactions.len(),
             "one pair of ids per transaction"
         );
-        let coinbase_bytes = block.coinbase.to_bytes();
-        let coinbase_id = TxId(crate::hash::h2(&coinbase_bytes));
-        check_binding(&block, &coinbase_id, &transaction_ids)?;
-        check_coinbase(&block, coinbase_bytes.len(), limits)?;
-        let overhead = HEADER_BYTES
-            + codec::encode(&block.extension).len()
-            + coinbase_bytes.len()
-            + codec::encode(&block.attachments).len();
-        let transactions = transaction_ids.iter().map(|ids| ids.weight).sum::<Weight>();
-        let weight = BODY_WEIGHT * overhead as u64 + transactions;
+        let coinbase_id = block.coinbase.id();
+        let tx_root = tx_root(transaction_ids.iter().map(|ids| (&ids.txid, &ids.wtxid)));
+        check_binding(&block, &coinbase_id, &tx_root)?;
+        let frame = check_frame(
+            &block.extension,
+            &block.coinbase,
+            &block.attachments,
+            limits,
+        )?;
+        let weight = frame + transaction_ids.iter().map(|ids| ids.weight).sum::<Weight>();
         if weight > limits.block_weight_max {
             return Err(Violation::BlockWeight {
                 weight,
@@ -174,6 +176,7 @@ impl CheckedBlock {
             block,
             id,
             coinbase_id,
+            tx_root,
             transaction_ids,
             weight,
         })
@@ -181,17 +184,13 @@ impl CheckedBlock {
 
     /// Rules that depend on the engine of the block's height (BLK-12, BLK-14).
     pub fn check_engine(&self, params: &ChainParams) -> Result<(), Violation> {
-        let height = self.block.extension.height;
-        let attachments = &self.block.attachments;
-        let is_early = !params.has_bft_until(height) && !attachments.is_empty();
-        if is_early || !attachments.anchor_cert.is_empty() {
-            return Err(Violation::AttachmentsUnderPow {});
-        }
-        let is_zero = self.block.coinbase.extra_nonce == [0; EXTRA_NONCE_BYTES];
-        if params.is_bft(height) && !is_zero {
-            return Err(Violation::ExtraNonce {});
-        }
-        Ok(())
+        let block = &self.block;
+        check_engine_frame(
+            &block.extension,
+            &block.coinbase,
+            &block.attachments,
+            params,
+        )
     }
 
     /// The block.
@@ -214,6 +213,11 @@ impl CheckedBlock {
         self.coinbase_id
     }
 
+    /// Root over its transactions.
+    pub fn tx_root(&self) -> Hash {
+        self.tx_root
+    }
+
     /// Ids of its transactions, in order.
     pub fn transaction_ids(&self) -> &[TransactionIds] {
         &self.transaction_ids
@@ -226,16 +230,16 @@ impl CheckedBlock {
 
     /// Its header record, without a detached seal.
     pub fn record(&self) -> HeaderRecord {
-        record_of(&self.block, self.coinbase_id, &self.transaction_ids)
+        record_of(&self.block, self.coinbase_id, self.tx_root)
     }
 }
 
-fn record_of(block: &Block, coinbase_id: TxId, ids: &[TransactionIds]) -> HeaderRecord {
+fn record_of(block: &Block, coinbase_id: TxId, tx_root: Hash) -> HeaderRecord {
     let present = |bytes: &crate::block::SealBytes| (!bytes.is_empty()).then(|| bytes.clone());
     HeaderRecord {
         header: block.header,
         coinbase_id,
-        tx_root: tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid))),
+        tx_root,
         extension: block.extension.clone(),
         parent_seal: present(&block.attachments.parent_seal),
         anchor_cert: present(&block.attachments.anchor_cert),
@@ -247,18 +251,14 @@ impl Block {
     /// The header record of a block that needs no check, such as one that was stored.
     pub fn record(&self) -> HeaderRecord {
         let ids: Vec<_> = self.transactions.iter().map(Transaction::ids).collect();
-        record_of(self, self.coinbase.id(), &ids)
+        let tx_root = tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid)));
+        record_of(self, self.coinbase.id(), tx_root)
     }
 }
 
 /// BLK-01 … BLK-03: whether header and extension commit to this very body.
-fn check_binding(
-    block: &Block,
-    coinbase_id: &TxId,
-    ids: &[TransactionIds],
-) -> Result<(), Violation> {
-    let tx_root = tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid)));
-    let computed = block_root(coinbase_id, &block.extension.hash(), &tx_root);
+fn check_binding(block: &Block, coinbase_id: &TxId, tx_root: &Hash) -> Result<(), Violation> {
+    let computed = block_root(coinbase_id, &block.extension.hash(), tx_root);
     if block.header.root != computed {
         return Err(Violation::BodyRoot {
             root: block.header.root,
@@ -276,15 +276,60 @@ fn check_binding(
     Ok(())
 }
 
-fn check_coinbase(block: &Block, bytes: usize, limits: &Limits) -> Result<(), Violation> {
-    let coinbase = &block.coinbase;
+/// What a block can be judged by before its transactions are known (BLK-04 … BLK-06, BLK-08, BLK-09,
+/// TX-09, and BLK-07 for what is there); returns its weight without them. Whoever forwards a compact
+/// block checks this first, and [`check_engine_frame`].
+pub fn check_frame(
+    extension: &Extension,
+    coinbase: &Coinbase,
+    attachments: &Attachments,
+    limits: &Limits,
+) -> Result<Weight, Violation> {
+    let coinbase_bytes = coinbase.to_bytes().len();
+    check_coinbase(coinbase, extension, coinbase_bytes, limits)?;
+    let bytes = HEADER_BYTES
+        + codec::encode(extension).len()
+        + coinbase_bytes
+        + codec::encode(attachments).len();
+    let (weight, max) = (BODY_WEIGHT * bytes as u64, limits.block_weight_max);
+    if weight > max {
+        return Err(Violation::BlockWeight { weight, max });
+    }
+    Ok(weight)
+}
+
+/// The same for the engine of the block's height (BLK-12, BLK-14).
+pub fn check_engine_frame(
+    extension: &Extension,
+    coinbase: &Coinbase,
+    attachments: &Attachments,
+    params: &ChainParams,
+) -> Result<(), Violation> {
+    let height = extension.height;
+    let is_early = !params.has_bft_until(height) && !attachments.is_empty();
+    if is_early || !attachments.anchor_cert.is_empty() {
+        return Err(Violation::AttachmentsUnderPow {});
+    }
+    let is_zero = coinbase.extra_nonce == [0; EXTRA_NONCE_BYTES];
+    if params.is_bft(height) && !is_zero {
+        return Err(Violation::ExtraNonce {});
+    }
+    Ok(())
+}
+
+fn check_coinbase(
+    coinbase: &Coinbase,
+    extension: &Extension,
+    bytes: usize,
+    limits: &Limits,
+) -> Result<(), Violation> {
     if coinbase.version != COINBASE_VERSION {
         return Err(Violation::CoinbaseVersion {
             version: coinbase.version,
         });
     }
-    if coinbase.height != block.extension.height {
-        let (height, expected) = (coinbase.height, block.extension.height);
+    if coinbase.height != extension.height {
+        let (height, expected) = (coinbase.height, extension.height);
         return Err(Violation::CoinbaseHeight { height, expected });
     }
     if bytes > COINBASE_BYTES_MAX {

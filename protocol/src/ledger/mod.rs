@@ -10,7 +10,7 @@ mod evidence;
 mod spend;
 mod store;
 
-pub use check::{CheckedBlock, check_output, check_transaction};
+pub use check::{CheckedBlock, check_engine_frame, check_frame, check_output, check_transaction};
 pub use coin::{Coin, CoinView, Fault};
 pub use connect::{
     BlockUndo, CoinChanges, ConnectError, Connected, Disconnected, connect_block, disconnect_block,

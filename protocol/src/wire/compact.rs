@@ -10,13 +10,15 @@ use crate::coinbase::Coinbase;
 use crate::extension::Extension;
 use crate::hash::{BlockId, Hash, Wtxid};
 use crate::header::Header;
-use crate::ledger::CheckedBlock;
+use crate::ledger::{CheckedBlock, check_engine_frame, check_frame};
 use crate::limits::BLOCK_TRANSACTIONS_MAX;
-use crate::merkle::tx_root;
-use crate::transaction::Transaction;
+use crate::rules::Violation;
+use crate::spec::ChainParams;
+use crate::transaction::{Transaction, TransactionIds};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher24;
 use std::hash::Hasher;
+use std::sync::Arc;
 
 /// Bytes of a short id.
 pub const SHORT_ID_BYTES: usize = 6;
@@ -66,26 +68,31 @@ pub fn short_id(key: (u64, u64), wtxid: &Wtxid) -> ShortId {
     ShortId(*bytes.first_chunk().expect("six of eight bytes"))
 }
 
+/// The short ids of a block's transactions, in order.
+pub fn short_ids(block: &BlockId, ids: &[TransactionIds]) -> Vec<ShortId> {
+    let key = short_id_key(block);
+    ids.iter().map(|ids| short_id(key, &ids.wtxid)).collect()
+}
+
 /// A compact block whose transactions are being found.
 #[derive(Clone, Debug)]
 pub struct Reconstruction {
     compact: CompactBlock,
-    slots: Vec<Option<Transaction>>,
+    slots: Vec<Option<(Arc<Transaction>, TransactionIds)>>,
 }
 
 impl CompactBlock {
     /// The compact form of a checked block.
     pub fn new(checked: &CheckedBlock) -> CompactBlock {
-        let (block, ids) = (checked.block(), checked.transaction_ids());
-        let key = short_id_key(&checked.id());
+        let block = checked.block();
         CompactBlock {
             header: block.header,
-            tx_root: tx_root(ids.iter().map(|ids| (&ids.txid, &ids.wtxid))),
+            tx_root: checked.tx_root(),
             extension: block.extension.clone(),
             coinbase: block.coinbase.clone(),
             attachments: block.attachments.clone(),
             seal: SealBytes::default(),
-            short_ids: ids.iter().map(|ids| short_id(key, &ids.wtxid)).collect(),
+            short_ids: short_ids(&checked.id(), checked.transaction_ids()),
         }
     }
 
@@ -100,6 +107,17 @@ impl CompactBlock {
         self.header.root == root
             && self.extension.attachments_hash == self.attachments.hash()
             && self.extension.tx_count as usize == self.short_ids.len()
+    }
+
+    /// Checks what needs no transactions (BLK-04 … BLK-09, BLK-12, BLK-14): a bound compact block that
+    /// breaks one of these rules stands for an invalid block, and whoever sent it could have known.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn check(&self, params: &ChainParams) -> Result<(), Violation> {
+        let (extension, coinbase) = (&self.extension, &self.coinbase);
+        check_frame(extension, coinbase, &self.attachments, params.limits())?;
+        check_engine_frame(extension, coinbase, &self.attachments, params)
     }
 
     /// The header record.
@@ -120,7 +138,7 @@ impl CompactBlock {
     /// exactly one.
     pub fn reconstruct(
         self,
-        mut find: impl FnMut(&ShortId) -> Option<Transaction>,
+        mut find: impl FnMut(&ShortId) -> Option<(Arc<Transaction>, TransactionIds)>,
     ) -> Reconstruction {
         let slots = self.short_ids.iter().map(&mut find).collect();
         Reconstruction {
@@ -148,18 +166,29 @@ impl Reconstruction {
             .collect()
     }
 
-    /// Fills the missing ones, in order; `false` if their number does not fit.
+    /// Fills the missing ones, in order; `false`, and nothing is filled, if their number or their
+    /// short ids are not those that the compact block names. Whoever sent it would know better.
     pub fn fill(&mut self, transactions: Vec<Transaction>) -> bool {
-        let mut empty: Vec<_> = self
+        let key = short_id_key(&self.compact.id());
+        let named = self.compact.short_ids.iter();
+        let empty: Vec<_> = self
             .slots
             .iter_mut()
-            .filter(|slot| slot.is_none())
+            .zip(named)
+            .filter(|(slot, _)| slot.is_none())
             .collect();
         if empty.len() != transactions.len() {
             return false;
         }
-        for (slot, transaction) in empty.iter_mut().zip(transactions) {
-            **slot = Some(transaction);
+        let ids: Vec<_> = transactions.iter().map(Transaction::ids).collect();
+        let fits = |((_, named), ids): (&(_, &ShortId), &TransactionIds)| {
+            short_id(key, &ids.wtxid) == **named
+        };
+        if !empty.iter().zip(&ids).all(fits) {
+            return false;
+        }
+        for ((slot, _), found) in empty.into_iter().zip(transactions.into_iter().zip(ids)) {
+            *slot = Some((Arc::new(found.0), found.1));
         }
         true
     }
@@ -167,13 +196,15 @@ impl Reconstruction {
     /// Puts a transaction at its index, if there is such a place and it is empty.
     pub fn place(&mut self, index: u32, transaction: Transaction) {
         if let Some(slot @ None) = self.slots.get_mut(index as usize) {
-            *slot = Some(transaction);
+            let ids = transaction.ids();
+            *slot = Some((Arc::new(transaction), ids));
         }
     }
 
-    /// The block; `None` while transactions are missing. It is not checked: a wrong guess for a
-    /// short id shows as a root that does not fit (BLK-01).
-    pub fn block(self) -> Option<Block> {
+    /// The block and the ids of its transactions, for [`CheckedBlock::with_ids`]; `None` while
+    /// transactions are missing. It is not checked: a wrong guess for a short id shows as a root that
+    /// does not fit (BLK-01).
+    pub fn block(self) -> Option<(Block, Vec<TransactionIds>)> {
         let CompactBlock {
             header,
             extension,
@@ -181,13 +212,16 @@ impl Reconstruction {
             attachments,
             ..
         } = self.compact;
-        let transactions = self.slots.into_iter().collect::<Option<Vec<_>>>()?;
-        Some(Block {
+        let found = self.slots.into_iter().collect::<Option<Vec<_>>>()?;
+        let owned = |(tx, ids): (Arc<Transaction>, _)| (Arc::unwrap_or_clone(tx), ids);
+        let (transactions, ids) = found.into_iter().map(owned).unzip();
+        let block = Block {
             header,
             extension,
             coinbase,
             attachments,
             transactions,
-        })
+        };
+        Some((block, ids))
     }
 }

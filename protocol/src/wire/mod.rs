@@ -9,7 +9,7 @@ mod names;
 mod status;
 mod sync;
 
-pub use compact::{CompactBlock, Reconstruction, ShortId, short_id, short_id_key};
+pub use compact::{CompactBlock, Reconstruction, ShortId, short_id, short_id_key, short_ids};
 pub use link::{LinkMessage, Placed};
 pub use names::{Names, PROTOCOL_ORDINAL, topic};
 pub use status::{Goodbye, GoodbyeReason, SERVICE_LEDGER, STATUS_VERSION, Status};

@@ -44,8 +44,8 @@ use cairn_protocol::transaction::Transaction;
 use chain::SnapshotView;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -79,6 +79,8 @@ pub struct NodeBackend {
     pub stratum: Option<SocketAddr>,
     /// Set when the node stops.
     pub stopping: Arc<AtomicBool>,
+    /// Why the node cannot go on, once it cannot.
+    pub failed: Arc<OnceLock<String>>,
     /// Metrics whose gauges are brought up to date on demand.
     pub metrics: Arc<Metrics>,
     /// The swarm's counters.
@@ -155,7 +157,6 @@ fn submit_error(error: LedgerSubmitError) -> SubmitError {
         )),
         LedgerSubmitError::Refused(text) => SubmitError::Refused(text),
         LedgerSubmitError::Known(txid) => SubmitError::Refused(format!("{txid} is known")),
-        LedgerSubmitError::Fault(text) => SubmitError::Fault(text),
     }
 }
 
@@ -189,7 +190,11 @@ impl Backend for NodeBackend {
     }
 
     fn readiness(&self) -> Readiness {
-        let mut reasons = Vec::new();
+        let failed = self.failed.get();
+        let mut reasons: Vec<String> = failed
+            .map(|why| format!("failed: {why}"))
+            .into_iter()
+            .collect();
         if self.stopping.load(Ordering::Relaxed) {
             reasons.push("the node is stopping".to_owned());
         }

@@ -4,9 +4,9 @@ use super::NodeBackend;
 use crate::api::backend::{Answer, BackendError};
 use crate::api::model::hash::Hash32;
 use crate::runtime::mining::search_template;
-use cairn_consensus::chain::{BlockOutcome, Source};
+use crate::runtime::relay::Announce;
+use cairn_consensus::chain::BlockOutcome;
 use cairn_consensus::template::BlockTemplate;
-use cairn_miner::Cancel;
 use cairn_protocol::block::Block;
 use cairn_protocol::codec;
 use cairn_protocol::hash::BlockId;
@@ -37,10 +37,8 @@ pub(super) fn generate(backend: &NodeBackend, blocks: u32, reward: Lock) -> Answ
         let template = template(backend, reward.clone())?;
         let search = search_template(&template, function)
             .map_err(|error| BackendError::Fault(error.to_string()))?;
-        let found = backend
-            .miner
-            .miner()
-            .search(&search, 0..u64::MAX, &Cancel::new());
+        let found = backend.miner.search_now(&search);
+        let found = found.map_err(|error| BackendError::Fault(error.to_string()))?;
         let Some(solution) = found else {
             return Err(BackendError::Fault(
                 "the search space is exhausted".to_owned(),
@@ -49,7 +47,7 @@ pub(super) fn generate(backend: &NodeBackend, blocks: u32, reward: Lock) -> Answ
         let block = template.solved(solution.extra_nonce(), solution.nonce());
         let id = block.id();
         // Another block may have come first: then this one is stale and the next try follows it.
-        match submit(backend, block)? {
+        match submit(backend, block, Announce::Stored)? {
             Ok(true) => ids.push(Hash32(id.0)),
             Ok(false) => {}
             Err(why) => {
@@ -63,19 +61,11 @@ pub(super) fn generate(backend: &NodeBackend, blocks: u32, reward: Lock) -> Answ
 }
 
 /// Whether the block is on the chain now; a text says why it was refused.
-fn submit(backend: &NodeBackend, block: Block) -> Answer<Result<bool, String>> {
-    let id = block.id();
-    let reply = backend
-        .runtime
-        .block_on(backend.ledger.block(block, Source::LOCAL));
+fn submit(backend: &NodeBackend, block: Block, when: Announce) -> Answer<Result<bool, String>> {
+    let reply = backend.runtime.block_on(backend.relay.submit(block, when));
     let reply = reply.map_err(|_| stopped())?;
     Ok(match reply.outcome {
-        BlockOutcome::Stored { .. } => {
-            if reply.connected {
-                backend.runtime.block_on(backend.relay.announce_block(&id));
-            }
-            Ok(reply.connected)
-        }
+        BlockOutcome::Stored { .. } => Ok(reply.connected),
         BlockOutcome::Known => Err("duplicate".to_owned()),
         BlockOutcome::Invalid(violation) => Err(violation.to_string()),
         BlockOutcome::Orphan { parent } => Err(format!("parent {parent} is unknown")),
@@ -90,7 +80,7 @@ pub(super) fn submit_block(backend: &NodeBackend, bytes: &[u8]) -> Answer<Result
         Err(error) => return Ok(Err(error.to_string())),
     };
     let id: BlockId = block.id();
-    Ok(match submit(backend, block)? {
+    Ok(match submit(backend, block, Announce::Connected)? {
         Ok(true) => Ok(Hash32(id.0)),
         Ok(false) => Err("not on the best chain".to_owned()),
         Err(why) => Err(why),

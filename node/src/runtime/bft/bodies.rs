@@ -208,7 +208,7 @@ impl Bodies {
             .and_then(|wanted| wanted.shape.as_ref());
         if complete.is_some_and(|shape| shape.missing().is_empty()) {
             let shape = self.wanted.remove(&id).and_then(|wanted| wanted.shape);
-            if let Some(block) = shape.and_then(Reconstruction::block) {
+            if let Some((block, _)) = shape.and_then(Reconstruction::block) {
                 self.whole.insert(id, block);
             }
         }

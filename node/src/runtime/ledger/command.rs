@@ -6,16 +6,16 @@
 use super::bft::BftCommand;
 use super::submit::SubmitError;
 use super::worker::Published;
-use cairn_consensus::chain::{BlockOutcome, BlockPlace, HeadersOutcome, Source};
+use cairn_consensus::chain::{BlockOutcome, BlockPlace, Body, HeadersOutcome, Source};
 use cairn_consensus::mempool::Mempool;
 use cairn_consensus::template::BlockTemplate;
-use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::block::HeaderRecord;
 use cairn_protocol::hash::{BlockId, TxId};
 use cairn_protocol::lock::Lock;
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::transaction::Transaction;
 use cairn_storage::chain::ChainSnapshot;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -32,8 +32,10 @@ pub(super) enum Command {
         reply: oneshot::Sender<HeadersReply>,
     },
     Block {
-        block: Box<Block>,
+        body: Box<Body>,
         source: Source,
+        /// Told when the block is on disk, before it is connected.
+        stored: Option<oneshot::Sender<()>>,
         reply: oneshot::Sender<BlockReply>,
     },
     Submit {
@@ -47,13 +49,17 @@ pub(super) enum Command {
     },
     MissingBodies {
         max: usize,
-        reply: oneshot::Sender<Vec<(u64, BlockId)>>,
+        toward: Vec<BlockId>,
+        reply: oneshot::Sender<MissingBodies>,
     },
     /// An order of a BFT engine.
     Bft(BftCommand),
-    Forget {
-        source: Source,
+    Find {
+        id: BlockId,
+        reply: oneshot::Sender<Option<BlockPlace>>,
     },
+    #[cfg(test)]
+    Panic,
     Stop {
         reply: oneshot::Sender<()>,
     },
@@ -61,6 +67,16 @@ pub(super) enum Command {
 
 /// What became of a batch of headers, and the place of the last of them that is kept.
 pub type HeadersReply = (HeadersOutcome, Option<BlockPlace>);
+
+/// Bodies that are missing: along the best header chain, then along the branch of each id asked for
+/// that is in the header tree and has more work than the tip.
+#[derive(Clone, Debug, Default)]
+pub struct MissingBodies {
+    /// Along the best header chain, ascending.
+    pub best: Vec<(u64, BlockId)>,
+    /// Along each other branch.
+    pub others: Vec<(BlockId, Vec<(u64, BlockId)>)>,
+}
 
 /// The answer to a block.
 #[derive(Clone, Debug)]
@@ -83,6 +99,7 @@ pub struct LedgerHandle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) published: Arc<Published>,
     pub(super) events: broadcast::Sender<LedgerEvent>,
+    pub(super) gone: Arc<Mutex<Vec<Source>>>,
 }
 
 impl LedgerHandle {
@@ -122,11 +139,36 @@ impl LedgerHandle {
     }
 
     /// Takes in a block and moves the tip.
-    pub async fn block(&self, block: Block, source: Source) -> Result<BlockReply, LedgerStopped> {
-        let block = Box::new(block);
+    pub async fn block(
+        &self,
+        block: impl Into<Body>,
+        source: Source,
+    ) -> Result<BlockReply, LedgerStopped> {
+        self.give_block(block.into(), source, None).await
+    }
+
+    /// The same, and tells `stored` when the block is on disk, before it is connected. If it is not
+    /// stored, `stored` is dropped.
+    pub async fn block_stored(
+        &self,
+        block: impl Into<Body>,
+        source: Source,
+        stored: oneshot::Sender<()>,
+    ) -> Result<BlockReply, LedgerStopped> {
+        self.give_block(block.into(), source, Some(stored)).await
+    }
+
+    async fn give_block(
+        &self,
+        body: Body,
+        source: Source,
+        stored: Option<oneshot::Sender<()>>,
+    ) -> Result<BlockReply, LedgerStopped> {
+        let body = Box::new(body);
         self.ask(|reply| Command::Block {
-            block,
+            body,
             source,
+            stored,
             reply,
         })
         .await
@@ -154,16 +196,31 @@ impl LedgerHandle {
         self.ask(|reply| Command::Template { reward, reply }).await
     }
 
-    /// The lowest bodies that are missing on the best header chain.
-    pub async fn missing_bodies(&self, max: usize) -> Result<Vec<(u64, BlockId)>, LedgerStopped> {
-        self.ask(|reply| Command::MissingBodies { max, reply })
+    /// The lowest bodies that are missing on the best header chain and on the branches that lead to
+    /// other headers; at most `max` of each.
+    pub async fn missing_bodies(
+        &self,
+        max: usize,
+        toward: Vec<BlockId>,
+    ) -> Result<MissingBodies, LedgerStopped> {
+        self.ask(|reply| Command::MissingBodies { max, toward, reply })
             .await
     }
 
-    /// Forgets what a peer that left has waiting here.
-    pub async fn forget(&self, source: Source) {
-        // A stopped ledger has nothing to forget.
-        let _ = self.commands.send(Command::Forget { source }).await;
+    /// The place of a header that the ledger knows, with or without its body.
+    pub async fn find(&self, id: BlockId) -> Result<Option<BlockPlace>, LedgerStopped> {
+        self.ask(|reply| Command::Find { id, reply }).await
+    }
+
+    /// Forgets, soon, what a peer that left has waiting here. Never waits.
+    pub fn forget(&self, source: Source) {
+        self.gone.lock().push(source);
+    }
+
+    /// Makes the ledger thread panic.
+    #[cfg(test)]
+    pub async fn panic(&self) {
+        let _ = self.commands.send(Command::Panic).await;
     }
 
     /// Stops the thread after a last flush; returns when all is on disk.

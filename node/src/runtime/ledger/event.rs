@@ -13,6 +13,12 @@ pub enum LedgerEvent {
         /// Its id.
         txid: TxId,
     },
+    /// A transaction that waited for its parents entered the mempool: nobody was told of it when it
+    /// came. Follows its `TransactionAdded`.
+    OrphanAdmitted {
+        /// Its id.
+        txid: TxId,
+    },
     /// A block was found invalid when it was to be connected.
     InvalidBlock {
         /// Number of the peer that sent it, which is at fault; 0 is this node.

@@ -17,7 +17,10 @@ mod submit;
 mod worker;
 
 pub use bft::{Proposal, Verdict};
-pub use command::LedgerHandle;
+pub use command::{BlockReply, LedgerHandle, LedgerStopped};
 pub use event::LedgerEvent;
 pub use submit::SubmitError;
-pub use worker::{LedgerConfig, start};
+pub use worker::{LedgerConfig, panic_text, start};
+
+#[cfg(test)]
+pub(super) mod tests;

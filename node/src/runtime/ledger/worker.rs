@@ -3,20 +3,23 @@
 //! Invariant: after each command the published view, the snapshot and the mempool belong to one tip.
 //! A fault of the disk ends the thread and with it the node: nothing is promised after it.
 
-use super::command::{BlockReply, COMMANDS_MAX, Command, HeadersReply, LedgerHandle};
+use super::command::{
+    BlockReply, COMMANDS_MAX, Command, HeadersReply, LedgerHandle, MissingBodies,
+};
 use super::event::LedgerEvent;
 use super::submit::spend_context;
 use crate::metrics::Metrics;
 use crate::runtime::clock::{now_ms, now_s, now_u32};
 use crate::runtime::view::ChainView;
 use arc_swap::ArcSwap;
-use cairn_consensus::chain::{Chain, ChainEvent, Source};
+use cairn_consensus::chain::{BlockOutcome, Body, Chain, ChainEvent, Source};
 use cairn_consensus::fees::{BlockFees, Estimator};
 use cairn_consensus::mempool::{
     Mempool, Policy, Removal, Removed, Selection, decode_dump, encode_dump,
 };
 use cairn_consensus::template::{BlockTemplate, Chosen};
-use cairn_protocol::block::{Block, HeaderRecord};
+use cairn_protocol::block::HeaderRecord;
+use cairn_protocol::hash::BlockId;
 use cairn_protocol::ledger::Fault;
 use cairn_protocol::limits::COINBASE_BYTES_MAX;
 use cairn_protocol::lock::Lock;
@@ -24,11 +27,12 @@ use cairn_protocol::signature::{CachedCheck, Ed25519, SignatureCache};
 use cairn_protocol::spec::ChainParams;
 use cairn_protocol::transaction::BODY_WEIGHT;
 use cairn_storage::chain::{ChainReader, ChainStore};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 /// Events that a slow receiver may lag behind.
 const EVENTS_MAX: usize = 4_096;
@@ -85,9 +89,12 @@ pub(super) struct Worker {
     dump_file: PathBuf,
     fees_file: PathBuf,
     dumped_s: u64,
+    /// Sources that left and are to be forgotten.
+    gone: Arc<Mutex<Vec<Source>>>,
 }
 
-/// Opens the chain over `store` and starts the thread. `failed` is called if it ends by a fault.
+/// Opens the chain over `store` and starts the thread. `failed` is called if it ends by a fault or a
+/// panic.
 ///
 /// Errors: a fault of the store, or one that belongs to another chain.
 pub fn start(
@@ -113,6 +120,7 @@ pub fn start(
     });
     let cache = SignatureCache::new(SIGNATURE_CACHE_ENTRIES, rand::random());
     let (events, _) = broadcast::channel(EVENTS_MAX);
+    let gone = Arc::new(Mutex::new(Vec::new()));
     let mut worker = Worker {
         params: Arc::clone(&params),
         chain,
@@ -123,14 +131,23 @@ pub fn start(
         dump_file,
         fees_file,
         dumped_s: now_s(),
+        gone: Arc::clone(&gone),
     };
     worker.settle()?;
-    worker.load_dump();
+    worker.load_dump()?;
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let run = move || {
-        if let Err(fault) = worker.run(queue) {
-            failed(fault);
-        }
+        // A panic is our bug: nothing of the worker is used after it, and the node stops.
+        let ended = catch_unwind(AssertUnwindSafe(|| worker.run(queue)));
+        let fault = match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => fault,
+            Err(panic) => Fault(format!(
+                "the ledger thread panicked: {}",
+                panic_text(&*panic)
+            )),
+        };
+        failed(fault);
     };
     std::thread::Builder::new()
         .name("cairn-ledger".into())
@@ -141,7 +158,15 @@ pub fn start(
         commands,
         published,
         events,
+        gone,
     })
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
 }
 
 fn load_estimator(path: &std::path::Path, params: &ChainParams) -> Estimator {
@@ -211,6 +236,7 @@ impl Worker {
                 Ok(Some(command)) => self.handle(command)?,
                 Err(_) => {}
             }
+            self.forget_gone();
             if ticked.elapsed() >= TICK {
                 self.tick()?;
                 ticked = Instant::now();
@@ -225,30 +251,32 @@ impl Worker {
                 let _ = reply.send(self.headers(&records)?);
             }
             Command::Block {
-                block,
+                body,
                 source,
+                stored,
                 reply,
             } => {
-                let _ = reply.send(self.block(*block, source)?);
+                let _ = reply.send(self.block(*body, source, stored)?);
             }
             Command::Submit {
                 transactions,
                 source,
                 reply,
             } => {
-                let _ = reply.send(self.submit(transactions, source));
+                let _ = reply.send(self.submit(transactions, source)?);
             }
             Command::Template { reward, reply } => {
                 let _ = reply.send(self.template(&reward));
             }
-            Command::MissingBodies { max, reply } => {
-                let _ = reply.send(self.chain.missing_bodies(max));
+            Command::MissingBodies { max, toward, reply } => {
+                let _ = reply.send(self.missing_bodies(max, &toward));
             }
             Command::Bft(command) => self.bft(command)?,
-            Command::Forget { source } => {
-                self.chain.forget_source(source);
-                self.published.mempool.write().peer_gone(source.0);
+            Command::Find { id, reply } => {
+                let _ = reply.send(self.chain.find(&id));
             }
+            #[cfg(test)]
+            Command::Panic => panic!("a test asked for it"),
             Command::Stop { .. } => unreachable!("handled by the loop"),
         }
         Ok(())
@@ -261,14 +289,41 @@ impl Worker {
         Ok((outcome, last))
     }
 
-    fn block(&mut self, block: Block, source: Source) -> Result<BlockReply, Fault> {
-        let id = block.id();
-        let outcome = self.chain.accept_block(now_u32(), block, source)?;
+    fn block(
+        &mut self,
+        body: Body,
+        source: Source,
+        stored: Option<oneshot::Sender<()>>,
+    ) -> Result<BlockReply, Fault> {
+        let id = body.id();
+        let outcome = self.chain.accept_block(now_u32(), body, source)?;
+        if let (BlockOutcome::Stored { .. }, Some(stored)) = (&outcome, stored) {
+            // It is synced: whoever waits to announce it need not wait for its connection.
+            let _ = stored.send(());
+        }
         self.settle()?;
         Ok(BlockReply {
             outcome,
             connected: self.chain.is_connected(&id),
         })
+    }
+
+    fn missing_bodies(&self, max: usize, toward: &[BlockId]) -> MissingBodies {
+        let along = |id: &BlockId| (*id, self.chain.missing_bodies_toward(id, max));
+        let others = toward.iter().map(along);
+        MissingBodies {
+            best: self.chain.missing_bodies(max),
+            others: others.filter(|(_, missing)| !missing.is_empty()).collect(),
+        }
+    }
+
+    /// Drops what peers that left have waiting.
+    fn forget_gone(&mut self) {
+        let gone = std::mem::take(&mut *self.gone.lock());
+        for source in gone {
+            self.chain.forget_source(source);
+            self.published.mempool.write().peer_gone(source.0);
+        }
     }
 
     fn tick(&mut self) -> Result<(), Fault> {
@@ -328,6 +383,8 @@ impl Worker {
         self.publish();
         if moves > 0 {
             self.emit(LedgerEvent::TipChanged);
+            // A block may have brought the parents that some waited for.
+            self.admit_orphans()?;
         }
         Ok(())
     }
@@ -442,14 +499,14 @@ impl Worker {
         }
     }
 
-    fn load_dump(&mut self) {
+    fn load_dump(&mut self) -> Result<(), Fault> {
         let Ok(bytes) = std::fs::read(&self.dump_file) else {
-            return;
+            return Ok(());
         };
         match decode_dump(&bytes) {
             Ok(residents) => {
                 let offered = residents.len();
-                let kept = self.restore(residents);
+                let kept = self.restore(residents)?;
                 tracing::info!(offered, kept, "mempool loaded");
             }
             Err(error) => {
@@ -457,5 +514,6 @@ impl Worker {
                 tracing::warn!(%file, %error, "mempool file is damaged: starting empty");
             }
         }
+        Ok(())
     }
 }

@@ -1,29 +1,32 @@
 //! Gossip in and out: compact blocks and batches of transactions.
 //!
-//! Invariants: a block is forwarded after its header rules and before its body's; each block id
-//! once; a message is rejected only for what its sender could have checked itself.
+//! Invariants: a block is forwarded after its header rules, those of its coinbase and after it was
+//! put together, and before its coins are looked at; each block id once; a message is rejected only
+//! for what its sender could have checked itself.
 //! Rules: `spec/08-sync.md#relay`.
 
+mod matching;
 mod outgoing;
+mod own;
 mod rebuild;
+mod recent;
+
+pub use own::Announce;
 
 use super::ledger::{LedgerHandle, SubmitError};
 use super::peers::PeerNumbers;
 use cairn_network::relay::RelayInput;
-use cairn_network::{GossipToken, NetworkHandle, PeerId, PublishError, Topic, Verdict};
-use cairn_protocol::block::SealBytes;
+use cairn_network::{GossipToken, NetworkHandle, PeerId, Verdict};
 use cairn_protocol::codec;
-use cairn_protocol::hash::BlockId;
-use cairn_protocol::ledger::CheckedBlock;
 use cairn_protocol::limits::{COMPACT_BLOCK_BYTES_MAX, TX_BATCH_BYTES_MAX};
 use cairn_protocol::rules::Violation;
 use cairn_protocol::signature::Ed25519;
 use cairn_protocol::wire::{CompactBlock, TxBatch};
+pub(super) use matching::fill_from_mempool;
 use outgoing::Outgoing;
 use parking_lot::Mutex;
-use rebuild::Rebuilds;
-pub(super) use rebuild::fill_from_mempool;
-use std::collections::{BTreeSet, VecDeque};
+use rebuild::{Rebuilds, Version};
+use recent::{IdsDigest, Seen};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -34,9 +37,6 @@ const SIDE_DEPTH_MAX: u64 = 6;
 /// How often the time of waiting things is looked at.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Block ids that were forwarded or are being rebuilt; older ones are known to the ledger.
-const RECENT_BLOCKS_MAX: usize = 256;
-
 /// Time between two offers: above the duplicate cache of gossip.
 const REBROADCAST_EVERY: Duration = Duration::from_secs(150);
 
@@ -45,62 +45,30 @@ pub struct Relay {
     ledger: LedgerHandle,
     network: NetworkHandle,
     peers: Arc<PeerNumbers>,
-    recent: Mutex<RecentBlocks>,
     rebuilds: Mutex<Rebuilds>,
     outgoing: Mutex<Outgoing>,
     ready_peers: AtomicUsize,
 }
 
-/// The last block ids, oldest first.
-#[derive(Debug, Default)]
-struct RecentBlocks {
-    order: VecDeque<BlockId>,
-    ids: BTreeSet<BlockId>,
-}
-
-impl RecentBlocks {
-    /// Whether the id is new; it is not afterwards.
-    fn insert(&mut self, id: BlockId) -> bool {
-        if !self.ids.insert(id) {
-            return false;
-        }
-        self.order.push_back(id);
-        if self.order.len() > RECENT_BLOCKS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.ids.remove(&oldest);
-        }
-        true
-    }
-
-    fn remove(&mut self, id: &BlockId) {
-        self.ids.remove(id);
-        self.order.retain(|other| other != id);
-    }
-}
-
 impl Relay {
-    /// A relay, and the task that keeps its time.
+    /// A relay; [`Relay::keep_time`] is to run beside it.
     pub fn new(
         ledger: LedgerHandle,
         network: NetworkHandle,
         peers: Arc<PeerNumbers>,
     ) -> Arc<Relay> {
-        let relay = Arc::new(Relay {
+        Arc::new(Relay {
             ledger,
             network,
             peers,
-            recent: Mutex::default(),
             rebuilds: Mutex::default(),
             outgoing: Mutex::default(),
             ready_peers: AtomicUsize::new(0),
-        });
-        tokio::spawn(Arc::clone(&relay).keep_time());
-        relay
+        })
     }
 
     /// Moves what waits for a moment: questions without an answer, own transactions.
-    async fn keep_time(self: Arc<Self>) {
+    pub async fn keep_time(self: Arc<Self>) -> String {
         let mut tick = tokio::time::interval(TICK);
         let mut again = tokio::time::interval(REBROADCAST_EVERY);
         loop {
@@ -129,54 +97,39 @@ impl Relay {
         self.ready_peers.store(count, Ordering::Relaxed);
     }
 
-    /// Tells the swarm of a block of ours.
-    pub async fn announce_block(&self, id: &BlockId) {
-        let snapshot = self.ledger.snapshot();
-        let block = match snapshot.block(id) {
-            Ok(Some(block)) => block,
-            Ok(None) => return,
-            Err(error) => return tracing::warn!(%error, "cannot read a block to announce"),
-        };
-        let Ok(checked) = CheckedBlock::new(block, self.ledger.params().limits()) else {
-            return;
-        };
-        self.recent.lock().insert(*id);
-        let bytes = codec::encode(&CompactBlock::new(&checked));
-        match self.network.publish(Topic::Block, bytes).await {
-            Ok(()) | Err(PublishError::Duplicate | PublishError::NoPeers) => {}
-            Err(error) => tracing::warn!(%error, %id, "cannot announce a block"),
-        }
-    }
-
-    /// Tells the swarm of a block that validators decided.
-    pub async fn announce_sealed(&self, block: &CheckedBlock, seal: SealBytes) {
-        let id = block.id();
-        self.recent.lock().insert(id);
-        let mut compact = CompactBlock::new(block);
-        compact.seal = seal;
-        match self
-            .network
-            .publish(Topic::Block, codec::encode(&compact))
-            .await
-        {
-            Ok(()) | Err(PublishError::Duplicate | PublishError::NoPeers) => {}
-            Err(error) => tracing::warn!(%error, %id, "cannot announce a block"),
-        }
-    }
-
     /// A block came by gossip.
     pub async fn block(self: Arc<Self>, from: PeerId, data: Vec<u8>, token: GossipToken) {
-        let compact: CompactBlock = match codec::decode(&data, COMPACT_BLOCK_BYTES_MAX) {
+        let compact = match codec::decode(&data, COMPACT_BLOCK_BYTES_MAX) {
             Ok(compact) => compact,
             Err(_) => return self.network.verdict(token, Verdict::Reject),
         };
-        if !CompactBlock::is_bound(&compact) {
+        if !self.is_sound(&compact) {
             return self.network.verdict(token, Verdict::Reject);
         }
-        let id = compact.id();
-        // Work, or a seal, is shown before anything is kept or asked.
+        let (id, record) = (compact.id(), compact.record());
+        let digest = IdsDigest::of(&compact.short_ids);
+        let version = Version::new(from, digest, compact, token);
+        match self.enter(id, version) {
+            Seen::New => {}
+            Seen::Judging => return self.try_versions(id).await,
+            Seen::Known(_) => return,
+        }
+        // The first of its id: this task judges its header, and with it all its versions.
+        match self.judge_header(record).await {
+            Ok(()) => self.rebuild(id).await,
+            Err(verdict) => self.give_up(id, verdict),
+        }
+    }
+
+    /// What the sender of a compact block could have seen without its header's ancestors: it belongs
+    /// together, shows its work or its seal, and its coinbase keeps the rules.
+    fn is_sound(&self, compact: &CompactBlock) -> bool {
         let params = self.ledger.params();
-        let height = compact.extension.height;
+        if !compact.is_bound() {
+            return false;
+        }
+        // Work, or a seal, is shown before anything is kept or asked.
+        let (id, height) = (compact.id(), compact.extension.height);
         let is_shown = if params.is_bft(height) {
             let place = (height, id, compact.extension.proposed_round);
             cairn_consensus::sealed::check_seal(params, &Ed25519, place, &compact.seal).is_ok()
@@ -184,40 +137,35 @@ impl Relay {
             cairn_consensus::nakamoto::check_work(params, &compact.header).is_ok()
         };
         if !is_shown {
-            return self.network.verdict(token, Verdict::Reject);
+            return false;
         }
-        if !self.recent.lock().insert(id) {
-            self.drive(RelayInput::AnnouncedAgain {
-                peer: from,
-                block: id,
-            });
-            return self.network.verdict(token, Verdict::Ignore);
+        let frame = compact.check(params);
+        if let Err(violation) = &frame {
+            tracing::warn!(%id, %violation, "invalid block in gossip");
         }
-        let Ok((outcome, place)) = self.ledger.headers(vec![compact.record()]).await else {
-            return;
+        frame.is_ok()
+    }
+
+    /// Gives the header to the ledger; an error is the verdict on a block that goes no further.
+    async fn judge_header(
+        &self,
+        record: cairn_protocol::block::HeaderRecord,
+    ) -> Result<(), Verdict> {
+        let Ok((outcome, place)) = self.ledger.headers(vec![record]).await else {
+            return Err(Verdict::Ignore);
         };
-        let deep =
-            place.is_some_and(|place| place.height + SIDE_DEPTH_MAX < self.ledger.view().height);
-        let verdict = match &outcome.violation {
-            Some(Violation::UnknownParent { .. }) => {
-                // The sender's status names its tip: the headers between come by sync.
-                self.recent.lock().remove(&id);
-                Verdict::Ignore
-            }
-            Some(violation) if violation.is_temporary() => {
-                self.recent.lock().remove(&id);
-                Verdict::Ignore
-            }
-            // Whoever forwarded it may not have judged the ancestor's body yet.
-            Some(Violation::InvalidAncestor { .. }) => Verdict::Ignore,
-            Some(_) => Verdict::Reject,
+        let tip = self.ledger.view().height;
+        let deep = place.is_some_and(|place| place.height + SIDE_DEPTH_MAX < tip);
+        match &outcome.violation {
+            // The sender's status names its tip: the headers between come by sync.
+            Some(Violation::UnknownParent { .. }) => Err(Verdict::Ignore),
+            Some(violation) if violation.is_temporary() => Err(Verdict::Ignore),
+            // Whoever forwarded it may not have connected the ancestor yet.
+            Some(Violation::InvalidAncestor { .. }) => Err(Verdict::Ignore),
+            Some(_) => Err(Verdict::Reject),
             // Old branches cost their sender little: they come by sync if they ever win.
-            None if deep || outcome.refusal.is_some() => Verdict::Ignore,
-            None => Verdict::Accept,
-        };
-        self.network.verdict(token, verdict);
-        if verdict == Verdict::Accept {
-            self.rebuild(from, compact).await;
+            None if deep || outcome.refusal.is_some() => Err(Verdict::Ignore),
+            None => Ok(()),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Own transactions on their way out: gathered for a random moment, offered again until mined.
+//! Transactions on their way out that no gossip message brought: own ones, and those that waited for
+//! their parents. Gathered for a random moment; own ones are offered again until mined.
 //!
 //! Invariant: what is offered again is still in the mempool; a transaction's origin does not show
 //! by its timing.
@@ -8,6 +9,7 @@ use crate::runtime::clock::monotonic_ms;
 use cairn_network::relay::Batches;
 use cairn_network::{PublishError, Topic};
 use cairn_protocol::codec;
+use cairn_protocol::hash::TxId;
 use cairn_protocol::transaction::Transaction;
 use cairn_protocol::wire::TxBatch;
 use std::collections::VecDeque;
@@ -17,6 +19,9 @@ const DELAY_MS_MAX: u64 = 200;
 
 /// Own transactions that are offered again until they are mined.
 const OWN_MAX: usize = 1_000;
+
+/// Parents that go with a transaction which waited for them.
+const PARENTS_MAX: usize = 8;
 
 /// What waits, and what was sent.
 #[derive(Debug, Default)]
@@ -34,6 +39,29 @@ impl Relay {
             outgoing.own.pop_front();
         }
         push(&mut outgoing.batches, transaction)
+    }
+
+    /// Queues a transaction of others that entered the mempool after its own message was judged. It
+    /// goes with its parents, or with another resident where they are confirmed: gossip knows a
+    /// message by its content and would take a batch of it alone for the one that came.
+    pub fn pass_on(&self, txid: &TxId) {
+        let together: Vec<Transaction> = {
+            let pool = self.ledger.mempool().read();
+            let Some(entry) = pool.get(txid) else {
+                return;
+            };
+            let mut before: Vec<_> = pool.parents(entry).take(PARENTS_MAX).collect();
+            if before.is_empty() {
+                before.extend(pool.by_fee_rate().find(|other| other.txid() != *txid));
+            }
+            let all = before.into_iter().chain([entry]);
+            all.map(|entry| Transaction::clone(&entry.transaction))
+                .collect()
+        };
+        let mut outgoing = self.outgoing.lock();
+        for transaction in together {
+            push(&mut outgoing.batches, transaction);
+        }
     }
 
     /// Publishes the batches whose moment has come.
