@@ -15,6 +15,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import asert  # noqa: E402
 import bft  # noqa: E402
 import bech32m  # noqa: E402
+import database  # noqa: E402
 import ed25519  # noqa: E402
 import encoding  # noqa: E402
 from blake3 import blake3, derive  # noqa: E402
@@ -519,6 +520,7 @@ def main():
         if path.stem != "asert":
             CHECKS[path.stem](file)
         print(f"{path.name}: {len(file['cases'])} cases agree")
+    print(f"database/vectors.json: {database.check()} cases agree")
 
 
 if __name__ == "__main__":

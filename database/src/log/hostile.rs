@@ -382,6 +382,10 @@ impl Log for HostileLog {
         self.watermarks(group)
     }
 
+    fn start(&self, group: Group) -> Result<Point> {
+        self.member(group, |member| Ok(member.start))
+    }
+
     fn snapshot(&self, group: Group) -> Result<Point> {
         self.member(group, |member| {
             let kept = (member.committed.0 - member.start.end.0) as usize;

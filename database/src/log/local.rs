@@ -370,6 +370,10 @@ impl Log for LocalLog {
         }
     }
 
+    fn start(&self, group: Group) -> Result<Point> {
+        self.group(group, |log| log.start)
+    }
+
     fn snapshot(&self, group: Group) -> Result<Point> {
         let point = self.group(group, |log| {
             let end = log.committed;

@@ -289,3 +289,80 @@ fn a_missing_or_foreign_segment_is_damage() {
     let refused = try_open(&disk, &[]).unwrap_err().to_string();
     assert!(refused.contains("are in no segment"), "{refused}");
 }
+
+/// Any bytes instead of any part of the files: told as damage or, at the end, dropped; never a panic,
+/// never another commit, never a commit less that had a frame behind it.
+#[test]
+fn garbage_in_the_files_is_told_and_never_served() {
+    let (disk, log) = fresh();
+    for number in 0..20u8 {
+        commit(&log, &[number; 300]);
+    }
+    drop(log);
+    let path = directory().join("0000000000000000.log");
+    let (mut damaged, mut dropped) = (0, 0);
+    for seed in 0..400u64 {
+        let mut choice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut next = || {
+            choice ^= choice << 13;
+            choice ^= choice >> 7;
+            choice ^= choice << 17;
+            choice
+        };
+        let copy = disk.crashed(cairn_storage::disk::Loss::Nothing, 0);
+        let file = copy.open(&path).unwrap();
+        let (at, length) = (next() % (26 << 9), 1 + next() % 1500);
+        let style = next() % 3;
+        let garbage: Vec<u8> = match style {
+            0 => (0..length).map(|_| next() as u8).collect(),
+            1 => vec![0; length as usize],
+            // Frames of other places.
+            _ => {
+                let from = (next() % 24) << 9;
+                let mut bytes = vec![0; length as usize];
+                file.read_at(from, &mut bytes).unwrap();
+                bytes
+            }
+        };
+        let at = if style == 2 { at & !511 } else { at };
+        file.write_at(at, &garbage).unwrap();
+        drop(file);
+        match try_open(&copy, &[]) {
+            Err(LogError::Damaged(_)) => damaged += 1,
+            Err(other) => panic!("seed {seed}: {other}"),
+            Ok(log) => {
+                let records = log.read(GROUP, Lsn(0), usize::MAX).unwrap();
+                for (number, record) in (0..).zip(&records[1..]) {
+                    assert_eq!(record.payload, [number; 300], "seed {seed}");
+                }
+                // What was wiped to the end looks like what was never written.
+                let wiped = at + length > 22 << 9;
+                assert!(
+                    records.len() == 21 || wiped,
+                    "seed {seed}: {}",
+                    records.len()
+                );
+                dropped += u32::from(records.len() < 21);
+            }
+        }
+    }
+    assert!(damaged > 200, "{damaged} {dropped}");
+}
+
+#[test]
+fn any_records_are_read_or_refused() {
+    use super::super::record::Items;
+    use proptest::prelude::*;
+    proptest!(ProptestConfig::with_cases(500), |(bytes in prop::collection::vec(any::<u8>(), 0..200), tag in 0..8u8)| {
+        let mut bytes = bytes;
+        if let Some(first) = bytes.first_mut() {
+            *first = tag;
+        }
+        let mut items = Items::new(&bytes);
+        let mut last = 0;
+        while let Ok(Some((_, _, end))) = items.next() {
+            prop_assert!(end > last && end <= bytes.len());
+            last = end;
+        }
+    });
+}

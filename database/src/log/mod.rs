@@ -26,6 +26,7 @@
 pub mod error;
 mod frame;
 mod group;
+mod group_tree;
 mod hostile;
 mod local;
 mod position;
@@ -37,6 +38,7 @@ mod verify;
 mod writer;
 
 pub use error::{LogError, Result};
+pub use group_tree::GroupTree;
 pub use hostile::{HostileLog, Hostility};
 pub use local::LocalLog;
 pub use position::{Group, Lsn, Point, Record, Term, Watermarks};
@@ -108,6 +110,9 @@ pub trait Log: Debug + Send + Sync {
 
     /// Waits until a watermark differs from `known`, or for `limit`.
     fn watch(&self, group: Group, known: Watermarks, limit: Duration) -> Result<Watermarks>;
+
+    /// Where the kept entries begin.
+    fn start(&self, group: Group) -> Result<Point>;
 
     /// Where a copy of the group's state that is made now goes on: behind the last committed entry.
     fn snapshot(&self, group: Group) -> Result<Point>;

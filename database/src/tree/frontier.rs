@@ -69,6 +69,21 @@ impl Frontier {
         })
     }
 
+    /// The frontier of a tree of `size` leaves, from its nodes (level, index).
+    ///
+    /// # Errors
+    /// Those of `node`.
+    pub fn of<E>(size: u64, mut node: impl FnMut(u32, u64) -> Result<Hash, E>) -> Result<Self, E> {
+        let levels = (0..u64::BITS).rev();
+        let full = levels.filter(|level| size >> level & 1 == 1);
+        // Left of the subtree of a level stand all larger ones, and nothing else.
+        let roots = full.map(|level| node(level, (size >> level) - 1));
+        Ok(Frontier {
+            size,
+            roots: roots.collect::<Result<_, E>>()?,
+        })
+    }
+
     /// The roots of the full subtrees, the largest first.
     pub fn roots(&self) -> &[Hash] {
         &self.roots

@@ -49,9 +49,26 @@ impl TileFiles {
     /// # Errors
     /// `Damaged` if the edge is not the frontier's.
     pub fn open(disk: Arc<dyn Disk>, directory: PathBuf, frontier: Frontier) -> Result<Self> {
+        let mut tiles = Self::unchecked(disk, directory, frontier)?;
+        tiles.check_edge()?;
+        Ok(tiles)
+    }
+
+    /// Opens the tiles of a tree of which only the size was kept, and takes the frontier from them.
+    ///
+    /// # Errors
+    /// `Damaged` if they have fewer leaves.
+    pub fn recover(disk: Arc<dyn Disk>, directory: PathBuf, size: u64) -> Result<Self> {
+        let Ok(blank) = Frontier::of(size, |_, _| Ok::<_, std::convert::Infallible>([0; 32]));
+        let mut tiles = Self::unchecked(disk, directory, blank)?;
+        tiles.frontier = Frontier::of(size, |level, index| tiles.node(level, index))?;
+        Ok(tiles)
+    }
+
+    fn unchecked(disk: Arc<dyn Disk>, directory: PathBuf, frontier: Frontier) -> Result<Self> {
         disk.create_directory(&directory)
             .at("create directory", &directory)?;
-        let mut tiles = TileFiles {
+        Ok(TileFiles {
             disk,
             directory,
             durable: frontier.size(),
@@ -61,9 +78,7 @@ impl TileFiles {
             unsynced: Vec::new(),
             new_names: false,
             stopped: None,
-        };
-        tiles.check_edge()?;
-        Ok(tiles)
+        })
     }
 
     /// Adds the leaf hash of the next entry.
@@ -241,20 +256,12 @@ impl TileFiles {
     /// The roots that the frontier is made of, again from the partial tile of each level.
     fn check_edge(&mut self) -> Result<()> {
         let size = self.frontier.size();
-        for (root, level) in self
-            .frontier
-            .roots()
-            .to_vec()
-            .iter()
-            .zip((0..u64::BITS).rev().filter(|level| size >> level & 1 == 1))
-        {
-            let index = (size >> level) - 1;
-            if self.node(level, index)? != *root {
-                return Err(LogError::Damaged(format!(
-                    "tiles in {}: node {index} of level {level} is not the one of the tree of {size} leaves",
-                    self.directory.display()
-                )));
-            }
+        let found = Frontier::of(size, |level, index| self.node(level, index))?;
+        if found != self.frontier {
+            return Err(LogError::Damaged(format!(
+                "tiles in {}: the right edge is not that of the stored tree of {size} leaves",
+                self.directory.display()
+            )));
         }
         Ok(())
     }
