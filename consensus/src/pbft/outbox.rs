@@ -63,3 +63,49 @@ impl Outbox {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cairn_protocol::bft::{Body, Scope};
+    use cairn_protocol::hash::{BlockId, Hash};
+
+    fn draft(round: u32) -> Draft {
+        Draft {
+            scope: Scope {
+                chain_id: BlockId::ZERO,
+                ruleset_id: Hash::ZERO,
+                instance: 1,
+            },
+            signer: 0,
+            body: Body::Commit {
+                round,
+                id: BlockId([1; 32]),
+            },
+        }
+    }
+
+    #[test]
+    fn nothing_leaves_before_its_record() {
+        let mut outbox = Outbox::new(4);
+        assert_eq!(outbox.push(4, draft(0)), [draft(0)], "on disk already");
+        assert_eq!(outbox.push(5, draft(1)), []);
+        assert_eq!(outbox.push(7, draft(2)), []);
+        assert_eq!(outbox.durable(4), []);
+        assert_eq!(outbox.durable(6), [draft(1)]);
+        assert_eq!(outbox.durable(2), [], "the disk does not forget");
+        assert_eq!(outbox.len(), 1);
+        outbox.clear();
+        assert_eq!(outbox.durable(u64::MAX), []);
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn the_order_is_kept_and_a_later_record_covers_earlier_ones() {
+        let mut outbox = Outbox::new(0);
+        for (after, round) in [(1, 1), (2, 2), (3, 3)] {
+            assert_eq!(outbox.push(after, draft(round)), []);
+        }
+        assert_eq!(outbox.durable(3), [draft(1), draft(2), draft(3)]);
+    }
+}
