@@ -602,3 +602,56 @@ fn a_directory_comes_back_with_its_rows_and_its_tree() {
     once_more.close().unwrap();
     database.close().unwrap();
 }
+
+#[test]
+fn below_the_horizon_nothing_is_kept() {
+    let database = memory();
+    run(&database, async |t| {
+        let definition = table(
+            t,
+            "things",
+            &[("id", DataType::BigInt), ("v", DataType::BigInt)],
+        );
+        t.create_table(definition).await
+    })
+    .unwrap();
+    insert(&database, "things", vec![int(1), int(0)]).unwrap();
+    let things = database
+        .schema()
+        .unwrap()
+        .find("public", "things")
+        .cloned()
+        .unwrap();
+    let old = database.store().snapshot().ts;
+    let mut reader = database.begin(Begin::at(Isolation::RepeatableRead));
+    assert_eq!(reader.snapshot_ts(), old);
+    for value in 1..=30 {
+        run(&database, async |t| {
+            let row = t.row(&things, &key(1))?.unwrap();
+            t.update(&things, &row, vec![int(1), int(value)]).await
+        })
+        .unwrap();
+    }
+    // A view holds the horizon back.
+    let newest = database.store().snapshot().ts;
+    database.raise_horizon(newest).unwrap();
+    assert_eq!(database.store().snapshot().horizon, old);
+    assert_eq!(reader.row(&things, &key(1)).unwrap().unwrap()[1], int(0));
+    drop(reader);
+    database.raise_horizon(newest).unwrap();
+    assert_eq!(database.store().snapshot().horizon, newest);
+    let (removed, through) = database.collect().unwrap();
+    assert!(removed >= 29 && through, "{removed} removed");
+    let place = cairn_database::version::place(things.table.storage(), &key(1));
+    let below = database.store().snapshot().get(&place, old);
+    assert!(below.is_err());
+    assert!(
+        database
+            .store()
+            .snapshot()
+            .get(&place, newest)
+            .unwrap()
+            .is_some()
+    );
+    database.close().unwrap();
+}

@@ -9,7 +9,7 @@ use crate::entry::{
     Change, CommitTs, Entry, EntryBuilder, Incarnation, Kind, Resolution, Seed, Stamp,
     TransactionId,
 };
-use crate::store::{Applied, CATALOG, Derive, Fold, SEQUENCES, Store, StoreError};
+use crate::store::{Applied, CATALOG, Derive, Fold, HORIZON, SEQUENCES, Store, StoreError};
 use crate::transaction::{Error, Layer, Result, WriteKind};
 use crate::tree::{Frontier, TileFiles};
 use crate::version::{place, split_place};
@@ -40,6 +40,13 @@ pub(super) fn apply_writes(
                 is_catalog = false;
             }
             is_catalog |= storage == CATALOG;
+            if storage == HORIZON {
+                let ts = row
+                    .and_then(|row| row.try_into().ok())
+                    .map(u64::from_le_bytes);
+                fold.meta.horizon = fold.meta.horizon.max(CommitTs(ts.unwrap_or(0)));
+                return Ok(());
+            }
             match write.kind {
                 WriteKind::Row => fold.set_row(derive, storage, key, row, ts)?,
                 WriteKind::Index => drop(fold.set(place, row, ts)?),

@@ -48,8 +48,6 @@ impl State {
 #[derive(Debug, Default)]
 pub struct LockManager {
     state: Mutex<State>,
-    /// Told when a wait with a deadline begins, so that whoever keeps the time looks again.
-    deadline_set: parking_lot::Condvar,
 }
 
 impl LockManager {
@@ -76,9 +74,7 @@ impl LockManager {
         mode: Mode,
         wait: Wait,
     ) -> LockWait {
-        self.start(owner, wait, |table| {
-            table.request(owner, target, mode, wait)
-        })
+        self.start(owner, |table| table.request(owner, target, mode, wait))
     }
 
     /// An advisory lock until the end of the session.
@@ -89,7 +85,7 @@ impl LockManager {
         mode: Mode,
         wait: Wait,
     ) -> LockWait {
-        self.start(owner, wait, |table| {
+        self.start(owner, |table| {
             table.request_session(owner, target, mode, wait)
         })
     }
@@ -97,7 +93,6 @@ impl LockManager {
     fn start(
         self: &Arc<Self>,
         owner: OwnerId,
-        wait: Wait,
         request: impl FnOnce(&mut LockTable) -> Reply,
     ) -> LockWait {
         let mut state = self.state.lock();
@@ -107,9 +102,6 @@ impl LockManager {
             Reply::Deadlock => Some(Err(LockError::Deadlock)),
             Reply::Waiting => {
                 state.waits.insert(owner, Slot::default());
-                if let Wait::Until(Some(_)) = wait {
-                    self.deadline_set.notify_all();
-                }
                 None
             }
         };

@@ -16,6 +16,8 @@ pub use super::meta::Applied;
 pub const CATALOG: StorageId = StorageId(0);
 /// Where the reservations of sequences are: id -> reserved value.
 pub const SEQUENCES: StorageId = StorageId(1);
+/// Stands for the horizon among the writes of a transaction; no row is ever stored here.
+pub const HORIZON: StorageId = StorageId(2);
 /// The first storage id for tables and indexes.
 pub const FIRST_STORAGE: StorageId = StorageId(16);
 

@@ -18,7 +18,7 @@ mod redb_engine;
 
 pub use engine::{Engine, EngineReader, EngineWriter, Pair, Rows, Tree};
 pub use fold::{
-    Applied, CATALOG, Derive, Effect, FIRST_STORAGE, Fold, NoIndexes, SEQUENCES, Store,
+    Applied, CATALOG, Derive, Effect, FIRST_STORAGE, Fold, HORIZON, NoIndexes, SEQUENCES, Store,
 };
 pub use meta::Meta;
 pub use redb_engine::RedbEngine;

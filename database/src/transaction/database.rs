@@ -32,6 +32,8 @@ pub struct DatabaseOptions {
     pub write_set_memory_bytes: usize,
     /// Time for timeouts.
     pub clock: Arc<dyn Clock>,
+    /// How long old versions stay readable at least.
+    pub history_ms: u64,
     /// Evaluates expressions of constraints and indexes.
     pub expressions: Arc<dyn Expressions>,
     /// Threads of its own run the pipeline; else somebody calls `step`.
@@ -46,6 +48,7 @@ impl Default for DatabaseOptions {
             spill_directory: std::env::temp_dir(),
             write_set_memory_bytes: WRITE_SET_MEMORY_BYTES,
             clock: Arc::new(SystemClock::default()),
+            history_ms: super::maintenance::HISTORY_MS,
             expressions: Arc::new(NoExpressions),
             threads: true,
             planted: Planted::default(),

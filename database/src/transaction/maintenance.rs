@@ -1,10 +1,16 @@
 //! What happens beside the transactions: lock timeouts, checkpoints, the horizon, old versions.
 
 use super::database::Database;
-use super::error::Result;
-use crate::commit::CommitLog;
+use super::error::{Error, Result};
+use super::layer::{Write, WriteKind};
+use super::state::build_chain;
+use super::write_set::WriteSet;
+use crate::commit::{CommitLog, Request, promise};
 use crate::entry::{CommitTs, Incarnation};
+use crate::store::HORIZON;
+use crate::version::place;
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
@@ -16,6 +22,9 @@ pub const CHECKPOINT_INTERVAL_MS: u64 = 2_000;
 const TICK: Duration = Duration::from_millis(20);
 /// Old versions looked at in one step, so that no commit waits long for it.
 const COLLECT_STEP: usize = 2_000;
+
+/// How long old versions stay readable by default: an hour, for questions about what was just there.
+pub const HISTORY_MS: u64 = 3_600_000;
 
 /// State of the upkeep.
 pub(super) struct Upkeep {
@@ -105,12 +114,45 @@ impl Database {
         Incarnation(self.store.incarnation())
     }
 
-    /// Removes a few old versions. Returns how many.
+    /// Looks at a few old versions and removes those below the horizon. Returns how many went, and
+    /// whether it has been through all of them.
     ///
     /// # Errors
     /// Faults of the store.
-    pub fn collect(&self) -> Result<usize> {
-        Ok(self.store.collect(COLLECT_STEP)?.1)
+    pub fn collect(&self) -> Result<(usize, bool)> {
+        let (seen, removed) = self.store.collect(COLLECT_STEP)?;
+        Ok((removed, seen < COLLECT_STEP))
+    }
+
+    /// Raises the horizon, as an entry of the log, at most to the oldest view. Blocks for the commit.
+    ///
+    /// # Errors
+    /// Those of a commit.
+    pub fn raise_horizon(&self, to: CommitTs) -> Result<()> {
+        let to = to.min(self.oldest_view());
+        if to <= self.store.snapshot().horizon {
+            return Ok(());
+        }
+        let mut writes = WriteSet::new(self.options.spill_directory.clone(), usize::MAX);
+        let write = Write {
+            row: Some(to.0.to_le_bytes().as_slice().into()),
+            kind: WriteKind::Row,
+        };
+        writes.write(place(HORIZON, &[]), write)?;
+        let writes = writes.finish()?;
+        let (answer, outcome) = promise();
+        self.pipeline.submit(Request {
+            owner: self.new_owner(),
+            chain: build_chain(&writes, &[])?,
+            writes,
+            reads: None,
+            snapshot: CommitTs(0),
+            answer,
+        });
+        let outcome = outcome.wait();
+        outcome
+            .unwrap_or_else(|| Err(Error::Stopped("the database closed".into())))
+            .map(drop)
     }
 
     fn saved(&self) -> CommitTs {
@@ -121,6 +163,8 @@ impl Database {
 fn keep(database: &Weak<Database>) {
     let mut saved = CommitTs(0);
     let mut last_checkpoint_ms = 0;
+    let mut times: VecDeque<(u64, CommitTs)> = VecDeque::new();
+    let mut collecting = false;
     loop {
         let Some(database) = database.upgrade() else {
             return;
@@ -138,7 +182,29 @@ fn keep(database: &Weak<Database>) {
                     Ok(()) => saved = ts,
                     Err(error) => tracing::error!(%error, "checkpoint failed"),
                 }
-                if let Err(error) = database.collect() {
+                times.push_back((now_ms, ts));
+            }
+            let old = now_ms.saturating_sub(database.options.history_ms);
+            let mut horizon = None;
+            while let Some((_, ts)) = times.pop_front_if(|(time, _)| *time < old) {
+                horizon = Some(ts);
+            }
+            if let Some(horizon) = horizon {
+                match database.raise_horizon(horizon) {
+                    Ok(()) => {
+                        collecting = true;
+                        // Its own entry is no reason for another one.
+                        saved = database.saved();
+                    }
+                    Err(error) => tracing::warn!(%error, "the horizon stays"),
+                }
+            }
+        }
+        if collecting {
+            match database.collect() {
+                Ok((_, through)) => collecting = !through,
+                Err(error) => {
+                    collecting = false;
                     tracing::error!(%error, "cannot remove old versions");
                 }
             }

@@ -10,7 +10,7 @@ use crate::catalog::{Relation, Schema};
 use crate::commit::{Request, promise};
 use crate::entry::{Chain, ChainBuilder, Change, CommitTs, StorageId, TransactionId};
 use crate::lock::{Mark, Mode, OwnerId, Target, Wait};
-use crate::store::{CATALOG, SEQUENCES};
+use crate::store::{CATALOG, HORIZON, SEQUENCES};
 use crate::version::{Snapshot, place, split_place};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -202,10 +202,9 @@ impl Transaction {
             self.renew_view();
         }
         let now_ms = self.database.options.clock.now_ms();
-        let newest = self.database.store.snapshot();
         let view = self.view.as_mut().expect("taken above");
         if now_ms.saturating_sub(view.since_ms) > VIEW_AGE_MS_MAX {
-            view.snapshot = newest;
+            view.snapshot = self.database.store.snapshot();
             view.since_ms = now_ms;
         }
         view
@@ -300,15 +299,17 @@ impl Transaction {
     /// Those of [`Transaction::lock`]; `Restart` or `Serialization` if the table has changed.
     pub async fn lock_table(&mut self, table: u64, mode: Mode, wait: Wait) -> Result<()> {
         self.lock(Target::Table(table), mode, wait).await?;
-        if self.own_schema {
-            return Ok(());
-        }
-        let at = self.view().at;
+        let View { at, snapshot, .. } = self.view().clone();
         let newest = self.database.store.snapshot();
         if newest.catalog_ts <= at {
             return Ok(());
         }
-        let known = self.schema()?.relation(table).cloned();
+        // Committed states alone: what this transaction changed itself it holds alone.
+        let known = self
+            .database
+            .schema_at(&snapshot, at)?
+            .relation(table)
+            .cloned();
         let current = self
             .database
             .schema_at(&newest, newest.ts)?
@@ -539,7 +540,7 @@ fn random_seed() -> [u8; 16] {
 }
 
 /// The entries of a transaction.
-fn build_chain(writes: &Layer, notifications: &[(String, String)]) -> Result<Chain> {
+pub(super) fn build_chain(writes: &Layer, notifications: &[(String, String)]) -> Result<Chain> {
     let mut builder = ChainBuilder::new(TransactionId(random_seed()), random_seed);
     let limit = |error: crate::entry::EntryError| Error::Limit(error.to_string());
     writes.for_each::<Error>(|place, write| {
@@ -559,6 +560,12 @@ fn build_chain(writes: &Layer, notifications: &[(String, String)]) -> Result<Cha
                     id: u64::from_be_bytes(id),
                     reserved: i64::from_le_bytes(value),
                 }
+            }
+            (WriteKind::Row, Some(row)) if storage == HORIZON => {
+                let ts = row
+                    .try_into()
+                    .map_err(|_| Error::State("a horizon has 8 bytes"))?;
+                Change::Horizon(CommitTs(u64::from_le_bytes(ts)))
             }
             (WriteKind::Row, Some(row)) => Change::RowPut { storage, key, row },
             (WriteKind::Row, None) => Change::RowDelete { storage, key },
