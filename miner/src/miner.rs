@@ -391,7 +391,8 @@ mod tests {
             for _ in 0..WORKERS {
                 scope.spawn(|| {
                     work_through(&claims, &|| cancel.is_cancelled(), &mut |_| {
-                        batches.fetch_add(1, Ordering::SeqCst);
+                        let before = batches.fetch_add(1, Ordering::SeqCst);
+                        assert!(before < WORKERS, "a batch was begun after the cancel");
                         inside.wait();
                         cancelled.wait();
                         None
