@@ -72,7 +72,7 @@ fn wrong_usage_exits_2_and_says_why() {
         (&["miner", "bench", "--threads", "0"], "threads"),
         (&["miner", "bench", "--seconds", "0"], "duration"),
         (&["miner", "bench", "--seconds", "NaN"], "duration"),
-        (&["devnet", "--consensus", "pbft"], "pbft"),
+        (&["devnet", "--consensus", "pos"], "pos"),
     ];
     for (args, expected) in cases {
         let output = cairn(dir.path(), args, &[]);
@@ -97,7 +97,7 @@ fn parts_that_are_not_built_exit_2_and_are_named() {
     let cases: &[(&[&str], &str)] = &[
         (&["db", "status"], "SQL database"),
         (&["db", "backup", "--to", "x"], "SQL database"),
-        (&["validator", "key", "--help-me"], "validator"),
+        (&["validator", "bond", "100"], "proof of stake"),
         (&["conformance", "run", "--driver", "x"], "conformance"),
     ];
     for (args, part) in cases {

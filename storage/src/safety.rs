@@ -90,13 +90,17 @@ impl SafetyFile {
             ];
             (next, last) = judge(slots);
         }
-        let file = SafetyFile {
+        let mut file = SafetyFile {
             file,
             path: path.to_owned(),
             key,
             next,
             failed: false,
         };
+        if let LastPromise::Record(record) = &last {
+            // It may be in the page cache only: a write that never was synced, or whose sync failed.
+            file.write(record)?;
+        }
         Ok((file, last))
     }
 

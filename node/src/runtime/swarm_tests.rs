@@ -93,10 +93,13 @@ impl Node {
     }
 }
 
+/// A gossip message: its topic and its bytes.
+type Heard = (Topic, Vec<u8>);
+
 /// A peer made of a bare swarm: it forwards everything and answers nothing.
 struct Stranger {
     network: NetworkHandle,
-    heard: Arc<Mutex<Vec<(Topic, Vec<u8>)>>>,
+    heard: Arc<Mutex<Vec<Heard>>>,
     asked: Arc<Mutex<usize>>,
 }
 

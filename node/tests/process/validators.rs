@@ -135,6 +135,7 @@ fn validators_decide_die_return_and_agree() {
                 .filter(|height| height + 5 >= best)
         });
     }
+    nobody_is_named(&apis);
     for _ in 0..freezes {
         let index = next(&mut random) as usize % 4;
         signal(pid(&folder, index), "STOP");
@@ -162,8 +163,19 @@ fn validators_decide_die_return_and_agree() {
         signal(pid(&folder, index), "CONT");
     }
     grows("decisions resume", &apis, 3);
+
+    // All stop at once, in the middle of votes: what was decided or prepared is still there.
+    for stop in 0..if full { 20 } else { 3 } {
+        thread::sleep(Duration::from_millis(next(&mut random) % 200));
+        for index in 0..4 {
+            signal(pid(&folder, index), "KILL");
+        }
+        for index in 0..4 {
+            start_node(&folder, &format!("node-{index}"));
+        }
+        grows(&format!("stop {stop}: decisions resume"), &apis, 2);
+    }
     agree(&apis);
-    nobody_is_named(&apis);
     for api in &apis {
         assert_eq!(api.get("/readyz").expect("an answer")["ready"], true);
     }

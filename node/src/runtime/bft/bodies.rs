@@ -65,7 +65,12 @@ impl Bodies {
         self.whole.get(id)
     }
 
-    /// Our own proposal.
+    /// Forgets a block whose bytes are not what its id stands for.
+    pub fn forget(&mut self, id: &BlockId) {
+        self.whole.remove(id);
+    }
+
+    /// A block that we have: our own proposal, or what we promised in an earlier run.
     pub fn add_own(&mut self, id: BlockId, block: Block) {
         self.whole.insert(id, block);
     }
@@ -79,7 +84,11 @@ impl Bodies {
             if !wanted.sources.contains(&from) {
                 wanted.sources.push_back(from);
             }
-        } else if self.wanted.len() < WANTED_MAX {
+        } else {
+            if self.wanted.len() >= WANTED_MAX {
+                // What the core asked for last counts; older wishes were of rounds that passed.
+                self.wanted.pop_first();
+            }
             let wanted = Wanted {
                 sources: VecDeque::from([from]),
                 shape: None,
@@ -233,6 +242,10 @@ impl Bodies {
 /// The transactions at `indexes`, in frames of about [`CHUNK_BYTES`].
 fn chunks(id: BlockId, transactions: &[Transaction], indexes: &[u32]) -> Vec<LinkMessage> {
     let mut frames = Vec::new();
+    if !indexes.is_sorted_by(|a, b| a < b) {
+        // One transaction asked for thousands of times would cost us gigabytes.
+        return frames;
+    }
     let (mut placed, mut bytes) = (Vec::new(), 0);
     for index in indexes {
         let Some(transaction) = transactions.get(*index as usize) else {

@@ -1,6 +1,7 @@
 //! One instance under way: the core, what waits for the disk, its timer.
 
 use cairn_consensus::pbft::{Outbox, PbftCore};
+use cairn_network::PeerId;
 use cairn_protocol::bft::{Instance, Round};
 use cairn_protocol::hash::BlockId;
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ pub(super) struct Running {
     pub timer: Option<(Round, u64)>,
     /// What the core wants judged.
     pub wanted: Option<(Round, BlockId)>,
-    /// Values that were proposed as new, with the round that they must name.
-    pub fresh: BTreeMap<BlockId, Round>,
+    /// The first value that was proposed as new in a round, and who sent it.
+    pub fresh: BTreeMap<Round, (BlockId, PeerId)>,
     /// When the round under way began.
     pub round_began_ms: u64,
     /// When something last changed; after a while of silence we say again what counts.

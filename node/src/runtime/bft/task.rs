@@ -14,10 +14,13 @@ use super::voting::Voting;
 use crate::keystore::{KeyGuard, ValidatorKey};
 use crate::runtime::NodeError;
 use crate::runtime::clock::monotonic_ms;
-use crate::runtime::ledger::{LedgerEvent, LedgerHandle, Proposal, Verdict};
+use crate::runtime::files::write_atomically;
+use crate::runtime::ledger::{Appended, LedgerEvent, LedgerHandle, Proposal, Verdict};
 use crate::runtime::relay::fill_from_mempool;
 use arc_swap::ArcSwap;
-use cairn_consensus::pbft::{Effect, Input, ObserveReason, Outbox, Pace, PbftCore, Setup};
+use cairn_consensus::pbft::{
+    Effect, Input, ObserveReason, Outbox, Pace, PbftCore, SafetyRecord, Setup,
+};
 use cairn_consensus::sealed::block_scope;
 use cairn_network::links::{BFT, LinkEvent, Links};
 use cairn_network::{NetworkHandle, Offence, PeerId};
@@ -26,8 +29,10 @@ use cairn_protocol::bft::{
     verify_seal,
 };
 use cairn_protocol::block::{Block, EvidenceBytes, SealBytes};
+use cairn_protocol::codec;
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::ledger::CheckedBlock;
+use cairn_protocol::limits::BLOCK_BYTES_MAX;
 use cairn_protocol::lock::Lock;
 use cairn_protocol::signature::{Ed25519, Signature};
 use cairn_protocol::wire::{CompactBlock, LinkMessage};
@@ -36,12 +41,15 @@ use cairn_storage::safety::SafetyFile;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc};
 
 /// Frames judged together: a batch of signatures costs less than half of single checks.
 const BATCH_MAX: usize = 64;
+/// Rounds ahead of ours whose first proposal is noted.
+const ROUNDS_NEAR: Round = 16;
 /// Silence after which we say again what counts.
 const SILENCE_MS: u64 = 1_000;
 /// Seals of the last instances, for peers that still vote in them.
@@ -52,6 +60,8 @@ const EVIDENCE_MAX: usize = 64;
 const FIRST_TIMEOUT_MS: u64 = 1_000;
 /// What a round may take beyond the mean of decisions.
 const MARGIN_MS: u64 = 100;
+/// Blocks kept on disk for promises: the value prepared last and the one before.
+const KEPT_MAX: usize = 2;
 /// A proposal from a moment ahead of our clock is judged again after this time.
 const JUDGE_AGAIN: Duration = Duration::from_millis(100);
 
@@ -150,6 +160,8 @@ pub fn start(config: BftConfig) -> Result<BftHandle, NodeError> {
         told: BTreeMap::new(),
         peers: BTreeSet::new(),
         evidence: Vec::new(),
+        proposal_file: path.with_extension("proposal"),
+        kept: Vec::new(),
         pending: FuturesUnordered::new(),
         config,
     };
@@ -176,6 +188,11 @@ enum Outcome {
     JudgeAgain,
     Appended {
         instance: Instance,
+    },
+    NotAppended {
+        instance: Instance,
+        id: BlockId,
+        reason: String,
     },
     LedgerStopped,
 }
@@ -209,6 +226,9 @@ struct Task {
     /// Peers with a link from us.
     peers: BTreeSet<PeerId>,
     evidence: Vec<EvidenceBytes>,
+    /// Where blocks are kept that we promised something about, and whose they are, newest last.
+    proposal_file: PathBuf,
+    kept: Vec<BlockId>,
     pending: FuturesUnordered<BoxFuture<'static, Outcome>>,
 }
 
@@ -330,10 +350,16 @@ impl Task {
         let silent = match (&self.unfit, place) {
             (_, None) => None,
             (Some(reason), _) => Some(reason.clone()),
-            (None, Some(_)) if !self.voting.allows(number) => self.voting.caution.clone(),
+            (None, Some(_)) if !self.voting.allows(number) => {
+                let known = self.voting.caution.clone();
+                Some(known.unwrap_or_else(|| "an earlier promise may be lost".to_owned()))
+            }
             (None, Some(_)) => None,
         };
         let record = self.voting.record(number);
+        if record.is_some() {
+            self.recall(number);
+        }
         let setup = Arc::new(Setup {
             scope: block_scope(&params, number),
             set: set.clone(),
@@ -404,20 +430,15 @@ impl Task {
                 running.moved_ms = monotonic_ms();
             }
             match effect {
-                Effect::Persist { seq, record } => match self.safety.write(&record.to_bytes()) {
+                Effect::Persist { seq, record } => match self.persist(&record) {
                     Ok(()) => {
-                        let ready = running.outbox.durable(seq);
-                        queue.extend(self.send(ready));
+                        self.voting.remember(record);
+                        if let Some(running) = &mut self.running {
+                            let ready = running.outbox.durable(seq);
+                            queue.extend(self.send(ready));
+                        }
                     }
-                    Err(error) => {
-                        tracing::error!(%error, "a promise is not on disk: this node votes no more");
-                        running.outbox.clear();
-                        self.voting.give_up(running.number);
-                        self.unfit = Some(format!("its safety file failed: {error}"));
-                        let (mut more, now_ms) = (Vec::new(), monotonic_ms());
-                        running.core.handle(now_ms, Input::PersistFailed, &mut more);
-                        queue.extend(more);
-                    }
+                    Err(error) => queue.extend(self.promise_lost(&error)),
                 },
                 Effect::Send { after, draft } => {
                     let ready = running.outbox.push(after, draft);
@@ -441,6 +462,63 @@ impl Task {
                 Effect::Evidence(evidence) => self.keep_evidence(&evidence),
                 Effect::Observing(reason) => self.observe(reason),
                 Effect::Decided { id, seal } => self.on_decided(id, &seal),
+            }
+        }
+    }
+
+    /// A promise is not on disk: this run votes no more.
+    fn promise_lost(&mut self, error: &str) -> Vec<Effect> {
+        tracing::error!(error, "a promise is not on disk: this node votes no more");
+        self.unfit = Some(format!("its safety file failed: {error}"));
+        let mut effects = Vec::new();
+        if let Some(running) = &mut self.running {
+            running.outbox.clear();
+            self.voting.give_up(running.number);
+            running
+                .core
+                .handle(monotonic_ms(), Input::PersistFailed, &mut effects);
+        }
+        effects
+    }
+
+    /// Puts a promise on disk, and before it the block that it is about: if everyone stops between
+    /// the votes and the append, somebody must still have what was decided.
+    fn persist(&mut self, record: &SafetyRecord) -> Result<(), String> {
+        if let Some(ballot) = &record.prepare
+            && self.kept.last() != Some(&ballot.id)
+            && let Some(block) = self.bodies.get(&ballot.id)
+        {
+            let mut blocks: Vec<Block> = self
+                .kept
+                .last()
+                .and_then(|id| self.bodies.get(id))
+                .cloned()
+                .into_iter()
+                .collect();
+            blocks.push(block.clone());
+            let bytes = codec::encode(&blocks);
+            write_atomically(&self.proposal_file, &bytes).map_err(|error| error.to_string())?;
+            self.kept.push(ballot.id);
+            if self.kept.len() > KEPT_MAX {
+                self.kept.remove(0);
+            }
+        }
+        let written = self.safety.write(&record.to_bytes());
+        written.map_err(|error| error.to_string())
+    }
+
+    /// The blocks that an earlier run promised something about.
+    fn recall(&mut self, number: Instance) {
+        let Ok(bytes) = std::fs::read(&self.proposal_file) else {
+            return;
+        };
+        let Ok(blocks) = codec::decode::<Vec<Block>>(&bytes, KEPT_MAX * BLOCK_BYTES_MAX + 16)
+        else {
+            return tracing::warn!(file = %self.proposal_file.display(), "damaged: not used");
+        };
+        for block in blocks {
+            if block.extension.height == number {
+                self.bodies.add_own(block.id(), block);
             }
         }
     }
@@ -547,6 +625,11 @@ impl Task {
             return;
         };
         let Some(block) = self.bodies.get(&id).cloned() else {
+            // Whoever proposed it has it; its block is on its way behind the message.
+            let proposer = running.fresh.values().find(|(fresh, _)| *fresh == id);
+            if let Some((_, peer)) = proposer {
+                self.bodies.want(monotonic_ms(), id, *peer);
+            }
             for peer in &self.peers {
                 self.bodies.want(monotonic_ms(), id, *peer);
             }
@@ -554,10 +637,12 @@ impl Task {
         };
         running.wanted = None;
         let (instance, proposed) = (running.number, block.extension.proposed_round);
-        let is_timely = match running.fresh.get(&id) {
-            Some(fresh) => proposed == *fresh,
-            None => proposed <= round,
-        };
+        // A value that was proposed as new in this round names it; one that is certified is older.
+        let is_new = running
+            .fresh
+            .get(&round)
+            .is_some_and(|(fresh, _)| *fresh == id);
+        let is_timely = proposed == round || (proposed < round && !is_new);
         let ledger = self.config.ledger.clone();
         self.pending.push(Box::pin(async move {
             if !is_timely {
@@ -611,6 +696,21 @@ impl Task {
                 if number == Some(instance) {
                     let decided = self.sealed.as_ref().map(|(id, _)| *id);
                     self.end_instance(decided);
+                }
+            }
+            Outcome::NotAppended {
+                instance,
+                id,
+                reason,
+            } => {
+                // Wrong bytes for the right id: the seal stands, the block is asked for again.
+                tracing::error!(instance, %id, reason, "the decided block is not what came");
+                self.seals.retain(|(number, ..)| *number != instance);
+                if number == Some(instance) {
+                    self.bodies.forget(&id);
+                    for peer in &self.peers {
+                        self.bodies.want(monotonic_ms(), id, *peer);
+                    }
                 }
             }
             Outcome::LedgerStopped => return None,
@@ -752,18 +852,17 @@ impl Task {
         let setup = running.core.setup();
         match &message.body {
             Body::PrePrepare { id } if message.signer == setup.leader(0) => {
-                running.fresh.insert(*id, 0);
-                self.bodies.want(monotonic_ms(), *id, from);
+                running.fresh.entry(0).or_insert((*id, from));
             }
             Body::NewView {
                 round,
                 id,
                 justification,
             } if message.signer == setup.leader(*round) => {
-                if justification.certificate.is_none() {
-                    running.fresh.insert(*id, *round);
+                let is_near = *round <= running.core.round().saturating_add(ROUNDS_NEAR);
+                if justification.certificate.is_none() && is_near {
+                    running.fresh.entry(*round).or_insert((*id, from));
                 }
-                self.bodies.want(monotonic_ms(), *id, from);
             }
             _ => {}
         }
@@ -879,14 +978,18 @@ impl Task {
         let (ledger, decided) = (self.config.ledger.clone(), self.config.decided.clone());
         self.pending.push(Box::pin(async move {
             match ledger.decided(block, seal.clone()).await {
-                Ok(Some(checked)) => {
-                    if leads {
+                Ok(Appended::Connected(checked)) => {
+                    if let Some(checked) = checked.filter(|_| leads) {
                         // Whoever misses the announcement learns of it by status.
                         let _ = decided.try_send((checked, seal));
                     }
                     Outcome::Appended { instance }
                 }
-                Ok(None) => Outcome::Appended { instance },
+                Ok(Appended::Refused(reason)) => Outcome::NotAppended {
+                    instance,
+                    id,
+                    reason,
+                },
                 Err(_) => Outcome::LedgerStopped,
             }
         }));

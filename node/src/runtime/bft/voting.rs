@@ -58,10 +58,11 @@ impl Voting {
                     caution,
                 })
             }
-            // The damaged slot may have been of the older one's instance or of the next.
+            // The damaged slot may have been of the older one's instance or of a later one: at most of
+            // the one under way.
             LastPromise::Damaged { older: Some(bytes) } => {
                 let older = decode(bytes)?.instance;
-                let first = older.saturating_add(2);
+                let first = older.saturating_add(2).max(tip.saturating_add(3));
                 let caution = format!(
                     "the last promise of the safety file is damaged (a torn write?): no vote before \
                      height {first}"
@@ -85,6 +86,11 @@ impl Voting {
     pub fn record(&self, instance: Instance) -> Option<SafetyRecord> {
         let record = self.record.as_ref()?;
         (record.instance == instance).then(|| record.clone())
+    }
+
+    /// A record is on disk: an instance that begins again begins from it.
+    pub fn remember(&mut self, record: SafetyRecord) {
+        self.record = Some(record);
     }
 
     /// A promise may have been forgotten in `instance`: no vote in it any more.

@@ -57,8 +57,17 @@ pub(super) enum BftCommand {
     Decided {
         block: Box<Block>,
         seal: SealBytes,
-        reply: oneshot::Sender<Option<Arc<CheckedBlock>>>,
+        reply: oneshot::Sender<Appended>,
     },
+}
+
+/// What became of a decided block.
+#[derive(Clone, Debug)]
+pub enum Appended {
+    /// It is the chain's now; with the block if it was judged here.
+    Connected(Option<Arc<CheckedBlock>>),
+    /// These bytes are not the decided block, or the ledger refuses it, for this reason.
+    Refused(String),
 }
 
 impl Worker {
@@ -78,6 +87,8 @@ impl Worker {
         Ok(())
     }
 
+    /// Our own proposal. One that our own judge refuses (it is too heavy with its seal and evidence,
+    /// or the mempool holds what does not connect) is made again with less in it.
     fn propose(&mut self, proposal: Proposal) -> Result<Result<Arc<CheckedBlock>, String>, Fault> {
         let Proposal {
             round,
@@ -85,10 +96,11 @@ impl Worker {
             evidence,
         } = proposal;
         let evidence = self.fitting(evidence);
-        let block = {
-            let selection = self.select();
-            let chosen: Vec<Chosen<'_>> = selection
-                .transactions
+        let selection = self.select();
+        let whole = selection.transactions.len();
+        let mut refusal = String::new();
+        for (count, evidence) in [(whole, evidence), (whole / 2, Vec::new()), (0, Vec::new())] {
+            let chosen: Vec<Chosen<'_>> = selection.transactions[..count]
                 .iter()
                 .map(|s| Chosen {
                     transaction: &s.transaction,
@@ -96,21 +108,26 @@ impl Worker {
                     fee: s.fee,
                 })
                 .collect();
-            self.chain
-                .propose(now_u32(), round, &reward, &chosen, evidence)
-        };
-        let block = match block {
-            Ok(block) => block,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let id = block.id();
-        match self.judge(block)? {
-            Verdict::Valid => {
-                let kept = self.chain.proposal(&id);
-                Ok(kept.ok_or_else(|| "the proposal was not kept".to_owned()))
+            let made = self
+                .chain
+                .propose(now_u32(), round, &reward, &chosen, evidence);
+            let block = match made {
+                Ok(block) => block,
+                Err(error) => return Ok(Err(error.to_string())),
+            };
+            let id = block.id();
+            match self.judge(block)? {
+                Verdict::Valid => {
+                    let kept = self.chain.proposal(&id);
+                    return Ok(kept.ok_or_else(|| "the proposal was not kept".to_owned()));
+                }
+                verdict => {
+                    tracing::warn!(count, ?verdict, "our own proposal does not pass");
+                    refusal = format!("our own proposal does not pass: {verdict:?}");
+                }
             }
-            verdict => Ok(Err(format!("our own proposal does not pass: {verdict:?}"))),
         }
+        Ok(Err(refusal))
     }
 
     /// The evidence that a block on the tip may carry.
@@ -148,11 +165,7 @@ impl Worker {
         }
     }
 
-    fn decided(
-        &mut self,
-        block: Block,
-        seal: &SealBytes,
-    ) -> Result<Option<Arc<CheckedBlock>>, Fault> {
+    fn decided(&mut self, block: Block, seal: &SealBytes) -> Result<Appended, Fault> {
         let (id, now) = (block.id(), now_u32());
         let checked = self.chain.proposal(&id);
         let outcome = match self.chain.accept_decided(now, &id, seal)? {
@@ -161,9 +174,11 @@ impl Worker {
                 .chain
                 .accept_sealed_block(now, block, Some(seal), Source::LOCAL)?,
         };
-        tracing::debug!(%id, ?outcome, "decided block");
         self.settle()?;
-        Ok(checked)
+        if self.chain.is_connected(&id) {
+            return Ok(Appended::Connected(checked));
+        }
+        Ok(Appended::Refused(format!("{outcome:?}")))
     }
 }
 
@@ -184,13 +199,9 @@ impl LedgerHandle {
             .await
     }
 
-    /// Appends a decided block. When it returns, block and seal are durable and the tip has moved;
-    /// answers the block if it was judged here.
-    pub async fn decided(
-        &self,
-        block: Block,
-        seal: SealBytes,
-    ) -> Result<Option<Arc<CheckedBlock>>, LedgerStopped> {
+    /// Appends a decided block. When it is connected, block and seal are durable and the tip has
+    /// moved.
+    pub async fn decided(&self, block: Block, seal: SealBytes) -> Result<Appended, LedgerStopped> {
         let block = Box::new(block);
         self.ask(|reply| Command::Bft(BftCommand::Decided { block, seal, reply }))
             .await

@@ -16,7 +16,7 @@ mod event;
 mod submit;
 mod worker;
 
-pub use bft::{Proposal, Verdict};
+pub use bft::{Appended, Proposal, Verdict};
 pub use command::{BlockReply, LedgerHandle, LedgerStopped};
 pub use event::LedgerEvent;
 pub use submit::SubmitError;

@@ -23,11 +23,16 @@ pub(in crate::runtime) fn open(
     disk: Arc<dyn Disk>,
 ) -> (LedgerHandle, mpsc::Receiver<Fault>) {
     let params = Arc::new(chain.params().clone());
-    let options = StoreOptions::small();
+    let options = StoreOptions {
+        // Reads of the tables go to the disk.
+        table_cache_bytes: 0,
+        coin_cache_bytes: 0,
+        ..StoreOptions::small()
+    };
     let started = Instant::now();
     let store = loop {
         let (disk, params) = (Arc::clone(&disk), Arc::clone(&params));
-        match ChainStore::open(disk, &folder.join("chain"), params, options.clone()) {
+        match ChainStore::open(disk, &folder.join("chain"), params, options) {
             Ok(store) => break store,
             // A ledger that was just stopped lets go of its files a moment later.
             Err(StorageError::Locked { .. }) if started.elapsed() < Duration::from_secs(30) => {
@@ -128,7 +133,6 @@ fn payment(chain: &TestChain, account: usize, to: &TestKey) -> Transaction {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fault_of_the_disk_at_a_submission_stops_the_ledger() {
     let folder = tempfile::tempdir().unwrap();
-    // The coins fill many pages of the tables, and a store that was just opened has read few of them.
     let chain = TestChain::easy(2_000);
     {
         let (ledger, _faults) = open(folder.path(), &chain, Arc::new(RealDisk));
