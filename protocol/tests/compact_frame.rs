@@ -51,7 +51,7 @@ fn the_frame_of_a_compact_block_keeps_its_rules() {
     // BLK-07 as far as it shows: header, extension and coinbase alone exceed a tiny limit.
     let block = &file["cases"][0]["block"];
     let block = Block::from_bytes(&hex::decode(block.as_str().unwrap()).unwrap()).unwrap();
-    let mut limits = params.limits().clone();
+    let mut limits = *params.limits();
     limits.block_weight_max = 100;
     let frame = check_frame(
         &block.extension,
