@@ -32,7 +32,7 @@ pub fn for_each_seed<T: Send>(count: u64, run: impl Fn(u64) -> T + Sync) -> Vec<
                     if seed >= count {
                         return;
                     }
-                    let guard = NameOnPanic(seed);
+                    let guard = NameOnPanic(seed, &next);
                     let result = run(seed);
                     std::mem::forget(guard);
                     results
@@ -48,11 +48,12 @@ pub fn for_each_seed<T: Send>(count: u64, run: impl Fn(u64) -> T + Sync) -> Vec<
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Says which seed failed.
-struct NameOnPanic(u64);
+/// Says which seed failed, and lets no other begin.
+struct NameOnPanic<'a>(u64, &'a AtomicU64);
 
-impl Drop for NameOnPanic {
+impl Drop for NameOnPanic<'_> {
     fn drop(&mut self) {
         eprintln!("FAILED SEED {}", self.0);
+        self.1.store(u64::MAX / 2, Ordering::Relaxed);
     }
 }
