@@ -13,6 +13,6 @@
 mod rules;
 mod verifier;
 
-pub use rules::{block_scope, check_header, check_seal, leader_of};
+pub use rules::{block_scope, check_header, check_seal, is_timely, leader_of};
 pub(crate) use rules::{check_sealed_extension, claims_work};
 pub use verifier::{HeaderVerifier, VerifiedHeaders};

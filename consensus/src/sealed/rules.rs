@@ -97,6 +97,13 @@ pub fn leader_of(params: &ChainParams, height: Height, round: u32) -> Option<u16
     Some(LeaderRule::Rotation.leader(set, instance, round))
 }
 
+/// Whether a value that names `proposed` may be prepared in `round`: a new one names the round itself,
+/// one that a certificate brings back an earlier one (`spec/09-bft.md#accepting-a-proposal`).
+#[must_use]
+pub fn is_timely(proposed: u32, round: u32, is_new: bool) -> bool {
+    proposed == round || (proposed < round && !is_new)
+}
+
 /// What votes on the block of a height are bound to.
 #[must_use]
 pub fn block_scope(params: &ChainParams, height: Height) -> Scope {
@@ -143,5 +150,28 @@ struct Scheme<'a>(&'a dyn SignatureScheme);
 impl SignatureScheme for Scheme<'_> {
     fn verify(&self, jobs: &[SignatureJob]) -> Result<(), usize> {
         self.0.verify(jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_value_names_its_round_and_a_certified_one_may_be_older() {
+        let table = [
+            ((0, 0, true), true),
+            ((0, 2, false), true),
+            ((0, 2, true), false),
+            ((3, 2, false), false),
+            ((3, 2, true), false),
+        ];
+        for ((proposed, round, is_new), timely) in table {
+            assert_eq!(
+                is_timely(proposed, round, is_new),
+                timely,
+                "{proposed} in {round}"
+            );
+        }
     }
 }

@@ -6,7 +6,7 @@
 
 use cairn_network::PeerId;
 use cairn_protocol::bft::{Instance, Message};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Instances ahead that are kept.
 pub const WINDOW: u64 = 4;
@@ -50,9 +50,15 @@ impl Early {
         ours.into_iter().flat_map(flat).collect()
     }
 
-    /// Whether somebody already speaks of this instance.
-    pub fn speaks_of(&self, instance: Instance) -> bool {
-        self.instances.contains_key(&instance)
+    /// Places of the set from which somebody claims to speak of this instance: each peer counts
+    /// once, so one validator on one link cannot stand for many.
+    pub fn speakers(&self, instance: Instance) -> usize {
+        let peers = self.instances.get(&instance);
+        let signers = peers.into_iter().flat_map(BTreeMap::values);
+        let signers: BTreeSet<u16> = signers
+            .filter_map(|messages| messages.first().map(|message| message.signer))
+            .collect();
+        signers.len()
     }
 }
 
@@ -82,9 +88,9 @@ mod tests {
             let fits = early.keep(5, peer, message(instance, 0));
             assert_eq!(fits, kept, "instance {instance}");
         }
-        assert!(early.speaks_of(6) && !early.speaks_of(7));
+        assert_eq!((early.speakers(6), early.speakers(7)), (1, 0));
         assert_eq!(early.take(7), []);
-        assert!(!early.speaks_of(6), "the past is forgotten");
+        assert_eq!(early.speakers(6), 0, "the past is forgotten");
         assert_eq!(early.take(9), [(peer, message(9, 0))]);
     }
 
@@ -94,7 +100,9 @@ mod tests {
         let (loud, quiet) = (PeerId::random(), PeerId::random());
         let kept = (0..100).filter(|signer| early.keep(0, loud, message(1, *signer)));
         assert_eq!(kept.count(), PER_PEER_MAX);
+        assert_eq!(early.speakers(1), 1, "who names many places is one speaker");
         assert!(early.keep(0, quiet, message(1, 7)));
+        assert_eq!(early.speakers(1), 2);
         assert_eq!(early.take(1).len(), PER_PEER_MAX + 1);
     }
 }

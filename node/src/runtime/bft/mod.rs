@@ -13,11 +13,14 @@
 
 mod bodies;
 mod early;
+mod effects;
 mod greeting;
+mod incoming;
 mod instance;
 mod metrics;
 mod status;
 mod task;
+mod values;
 mod voting;
 
 pub use metrics::BftMetrics;
