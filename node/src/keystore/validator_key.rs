@@ -19,6 +19,16 @@ pub enum ValidatorKeyError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// There is none.
+    #[error(
+        "validator key {} does not exist; make one with: cairn validator key --new {}",
+        path.display(),
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
     /// Its content.
     #[error(
         "validator key {}: expected 64 hexadecimal digits; make one with: cairn validator key --new {}",
@@ -53,7 +63,13 @@ impl ValidatorKey {
         let content = || ValidatorKeyError::Content {
             path: path.to_owned(),
         };
-        let bytes = read_private_file(path, FILE_BYTES_MAX)?;
+        let bytes = match read_private_file(path, FILE_BYTES_MAX) {
+            Err(error) if error.is_not_found() => {
+                let path = path.to_owned();
+                return Err(ValidatorKeyError::Missing { path });
+            }
+            other => other?,
+        };
         let text = std::str::from_utf8(&bytes).map_err(|_| content())?;
         let mut seed = Zeroizing::new([0u8; 32]);
         hex::decode_to_slice(text.trim(), seed.as_mut()).map_err(|_| content())?;
@@ -132,6 +148,18 @@ mod tests {
         assert_eq!(key.public, public);
         assert!(ValidatorKey::create(&path, &seed).is_err(), "never again");
         assert!(key.safety_file().to_string_lossy().ends_with(".key.safety"));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named_with_the_way_to_make_it() {
+        let error = ValidatorKey::read(Path::new("/nowhere/a.key"))
+            .err()
+            .unwrap();
+        let text = error.to_string();
+        assert!(
+            text.ends_with("cairn validator key --new /nowhere/a.key"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -101,13 +101,15 @@ pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     if let (Some(_), Some(why)) = (config.stratum, stratum::refusal(&params)) {
         return Err(NodeError::ForeignMiners(why));
     }
+    let key = config.validator_key.as_deref();
+    let key = key.map(ValidatorKey::read).transpose()?;
     let directory = DataDirectory::open(&config.data_dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("cairn")
         .build()
         .map_err(NodeError::Runtime)?;
-    let outcome = runtime.block_on(run_parts(config, params, reward, &directory));
+    let outcome = runtime.block_on(run_parts(config, params, reward, key, &directory));
     runtime.shutdown_timeout(STOP_MAX);
     outcome
 }
@@ -128,6 +130,7 @@ async fn run_parts(
     config: &NodeConfig,
     params: Arc<ChainParams>,
     reward: Option<Address>,
+    key: Option<ValidatorKey>,
     directory: &DataDirectory,
 ) -> Result<(), NodeError> {
     // Signals are caught before anything is started, so that none is missed.
@@ -152,7 +155,7 @@ async fn run_parts(
     let bft_metrics = BftMetrics::new(metrics.registry()).expect("names of their own");
     let bft = start_bft(
         &mut tasks,
-        config,
+        key,
         &ledger,
         &network,
         &relay,
@@ -371,17 +374,16 @@ fn start_ledger(
 /// proposals pay its key.
 fn start_bft(
     tasks: &mut Tasks,
-    config: &NodeConfig,
+    key: Option<ValidatorKey>,
     ledger: &LedgerHandle,
     network: &NetworkHandle,
     relay: &Arc<Relay>,
     reward: Option<Address>,
     metrics: BftMetrics,
 ) -> Result<Option<BftHandle>, NodeError> {
-    let Some(path) = &config.validator_key else {
+    let Some(key) = key else {
         return Ok(None);
     };
-    let key = ValidatorKey::read(path)?;
     let reward = match reward {
         Some(reward) => reward.lock(),
         None => Lock::Key(key_hash(&key.public)),

@@ -193,11 +193,19 @@ impl Reconstruction {
         true
     }
 
-    /// Puts a transaction at its index, if there is such a place and it is empty.
-    pub fn place(&mut self, index: u32, transaction: Transaction) {
-        if let Some(slot @ None) = self.slots.get_mut(index as usize) {
-            let ids = transaction.ids();
-            *slot = Some((Arc::new(transaction), ids));
+    /// Puts a transaction at its index, if that place is empty and its short id is the one named:
+    /// whoever sends another would take the place of the true one.
+    pub fn place(&mut self, index: u32, transaction: Transaction) -> bool {
+        let key = short_id_key(&self.compact.id());
+        let (index, ids) = (index as usize, transaction.ids());
+        let named = self.compact.short_ids.get(index);
+        let fits = named.is_some_and(|named| short_id(key, &ids.wtxid) == *named);
+        match self.slots.get_mut(index) {
+            Some(slot @ None) if fits => {
+                *slot = Some((Arc::new(transaction), ids));
+                true
+            }
+            _ => false,
         }
     }
 

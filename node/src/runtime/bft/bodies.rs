@@ -30,6 +30,8 @@ struct Wanted {
     shape: Option<Reconstruction>,
     /// When the next question is due.
     due_ms: u64,
+    /// Its place in the order of wishes.
+    number: u64,
     /// The last transaction that was asked for.
     asked_until: u32,
     /// The mempool's guesses were wrong: ask for everything.
@@ -42,6 +44,8 @@ pub type Outgoing = (PeerId, LinkMessage);
 /// The blocks of one instance, and some before it.
 #[derive(Debug, Default)]
 pub struct Bodies {
+    /// Wishes so far.
+    wishes: u64,
     wanted: BTreeMap<BlockId, Wanted>,
     whole: BTreeMap<BlockId, Block>,
     recent: VecDeque<(BlockId, Block)>,
@@ -87,13 +91,18 @@ impl Bodies {
         } else {
             if self.wanted.len() >= WANTED_MAX {
                 // What the core asked for last counts; older wishes were of rounds that passed.
-                self.wanted.pop_first();
+                let oldest = self.wanted.iter().min_by_key(|(_, wanted)| wanted.number);
+                if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                    self.wanted.remove(&oldest);
+                }
             }
+            self.wishes += 1;
             let wanted = Wanted {
                 sources: VecDeque::from([from]),
                 shape: None,
                 // The block follows the message that proposes it: nothing to ask yet.
                 due_ms: now_ms + PATIENCE_MS,
+                number: self.wishes,
                 asked_until: 0,
                 distrust: false,
             };
@@ -151,6 +160,7 @@ impl Bodies {
             sources: VecDeque::from([from]),
             shape: None,
             due_ms: now_ms + PATIENCE_MS,
+            number: self.wishes,
             asked_until: 0,
             distrust: true,
         };
@@ -268,3 +278,7 @@ fn chunks(id: BlockId, transactions: &[Transaction], indexes: &[u32]) -> Vec<Lin
     }
     frames
 }
+
+#[cfg(test)]
+#[path = "bodies_tests.rs"]
+mod tests;
