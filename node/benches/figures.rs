@@ -4,26 +4,27 @@
 //! `cargo bench -p cairn-node --bench figures -- [--blocks 10000] [--wait 60] [--relay-blocks 12]`
 //! runs all three; a name of `devnet`, `sync`, `relay` runs that one.
 
-use cairn_fixtures::{Payment, TestChain, TestKey, easy_file};
+mod kit;
+
+use cairn_fixtures::{TestChain, TestKey, easy_file};
 use cairn_protocol::codec;
 use cairn_protocol::ledger::Coin;
 use cairn_protocol::spec::ChainParams;
-use cairn_protocol::transaction::{OutPoint, Transaction};
+use cairn_protocol::transaction::OutPoint;
 use cairn_storage::chain::ChainFileWriter;
+use kit::payments::{paid, pay_all};
+use kit::process::{CAIRN, Node, get, post, stop, tip};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const CAIRN: &str = env!("CARGO_BIN_EXE_cairn");
 /// Transactions of a block in the sync figure.
 const SYNC_TRANSACTIONS: u64 = 50;
 /// Transactions of a block in the relay figure.
 const RELAY_TRANSACTIONS: u64 = 2_000;
-/// What each payment leaves to the miner.
-const FEE: u64 = 1_000;
 
 struct Options {
     only: Option<String>,
@@ -194,30 +195,6 @@ fn chain(accounts: u64, blocks: u64) -> TestChain {
     chain
 }
 
-fn pay_all(chain: &TestChain, keys: &[TestKey], coins: &[(OutPoint, Coin)]) -> Vec<Transaction> {
-    let pay = |(key, (outpoint, coin)): (&TestKey, &(OutPoint, Coin))| {
-        let left = coin.output.value.0 - FEE;
-        chain.sign(
-            &Payment::new()
-                .spend(*outpoint, coin, key)
-                .pay_key(key, left),
-        )
-    };
-    keys.iter().zip(coins).map(pay).collect()
-}
-
-fn paid(payments: &[Transaction], height: u64) -> Vec<(OutPoint, Coin)> {
-    let coin = |tx: &Transaction| {
-        let coin = Coin {
-            output: tx.outputs[0].clone(),
-            height,
-            is_coinbase: false,
-        };
-        (Transaction::outpoint(tx.txid(), 0), coin)
-    };
-    payments.iter().map(coin).collect()
-}
-
 fn sync(blocks: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     println!("sync: making {blocks} blocks x {SYNC_TRANSACTIONS} transactions");
@@ -352,93 +329,4 @@ fn relay(blocks: usize) {
         "relay: from generatetoaddress to the other tip, p50 {:.2} ms (template, search and both nodes' work)",
         median(calls)
     );
-}
-
-// ---- processes and HTTP ----
-
-struct Node {
-    child: Child,
-    api: String,
-    p2p: String,
-}
-
-impl Node {
-    fn start(data_dir: &Path, spec: &Path, more: &[&str]) -> Node {
-        let mut child = Command::new(CAIRN)
-            .args([
-                "node",
-                "--api",
-                "127.0.0.1:0",
-                "--p2p",
-                "/ip4/127.0.0.1/tcp/0",
-                "--chain",
-            ])
-            .arg(spec)
-            .arg("--data-dir")
-            .arg(data_dir)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
-        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let (mut api, mut p2p) = (None, None);
-        while api.is_none() || p2p.is_none() {
-            let line = lines.next().expect("the node goes on").expect("text");
-            api = api.or_else(|| line.strip_prefix("api http://").map(str::to_owned));
-            p2p = p2p.or_else(|| line.strip_prefix("listening ").map(str::to_owned));
-        }
-        std::thread::spawn(move || while lines.next().is_some() {});
-        Node {
-            child,
-            api: api.expect("found"),
-            p2p: p2p.expect("found"),
-        }
-    }
-
-    fn tip(&self) -> Option<(u64, String)> {
-        tip(&self.api)
-    }
-
-    fn pool(&self) -> u64 {
-        let status = get(&self.api, "/v1/status");
-        status.map_or(0, |status| {
-            status["mempool_transactions"].as_u64().unwrap_or(0)
-        })
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        stop(&mut self.child);
-    }
-}
-
-fn stop(child: &mut Child) {
-    let pid = child.id().to_string();
-    // It may have ended already.
-    let _ = Command::new("kill").args(["-TERM", &pid]).status();
-    let _ = child.wait();
-}
-
-fn tip(api: &str) -> Option<(u64, String)> {
-    let status = get(api, "/v1/status")?;
-    Some((
-        status["height"].as_u64()?,
-        status["tip"].as_str()?.to_owned(),
-    ))
-}
-
-fn get(api: &str, path: &str) -> Option<Value> {
-    ureq::get(format!("http://{api}{path}"))
-        .call()
-        .ok()?
-        .body_mut()
-        .read_json()
-        .ok()
-}
-
-fn post(api: &str, path: &str, body: &Value) -> Option<Value> {
-    let answer = ureq::post(format!("http://{api}{path}")).send_json(body);
-    answer.ok()?.body_mut().read_json().ok()
 }
