@@ -32,6 +32,7 @@ mod index;
 mod layer;
 mod open;
 mod options;
+mod prefetch;
 mod record;
 mod rows;
 mod snapshot;

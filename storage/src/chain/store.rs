@@ -11,6 +11,7 @@ use super::change::{Change, touches};
 use super::coin_cache::CoinCache;
 use super::layer::{Found, Layer};
 use super::options::{StoreOptions, StoreStats};
+use super::prefetch::while_reading;
 use super::record;
 use super::rows::{BodyPlace, Flushed, HeaderRow, UNKNOWN_WORK, work_after};
 use super::snapshot::{ChainReader, ChainSnapshot, View, header_numbered, read_block, read_undo};
@@ -256,10 +257,15 @@ impl ChainStore {
             return Ok(());
         }
         let bytes = block.block().to_bytes();
-        let mut result = record::put_block(&mut self.log, &bytes);
-        if self.options.sync_each_block && result.is_ok() {
-            result = self.log.sync().and(result);
-        }
+        let inputs = block.block().transactions.iter().flat_map(|tx| &tx.inputs);
+        let (log, base) = (&mut self.log, &self.base);
+        let result = while_reading(&self.layers, base, inputs.copied().collect(), || {
+            let position = record::put_block(log, &bytes)?;
+            if self.options.sync_each_block {
+                log.sync()?;
+            }
+            Ok(position)
+        });
         let position = self.stop_on_failure(result)?;
         self.apply_body(id, number, &row, position, bytes.len());
         self.step_done()
