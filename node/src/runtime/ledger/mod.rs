@@ -6,10 +6,12 @@
 //!                                          ChainSnapshot        LedgerEvent
 //! ```
 //!
-//! Invariants: the chain moves in one thread; a reply comes after what it says is durable; readers
+//! Invariants: the chain moves in one thread; a reply comes after what it says is durable (but for
+//! bodies far below the best header, see `batch.rs`); readers
 //! use published snapshots and never wait for the thread. The mempool is behind a lock that the
 //! thread holds only while it changes it.
 
+mod batch;
 mod bft;
 mod command;
 mod event;

@@ -13,7 +13,7 @@ use cairn_storage::disk::{Disk, DiskFile, RealDisk};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,20 +60,27 @@ pub(in crate::runtime) fn open(
     (start(config, store, report).unwrap(), faults)
 }
 
-/// A real disk whose reads fail once it is told so.
+/// What a test does to a disk and sees of it.
+#[derive(Debug, Default)]
+struct Watch {
+    reads_fail: AtomicBool,
+    syncs: AtomicU64,
+}
+
+/// A real disk whose reads fail once it is told so, and that counts its syncs.
 #[derive(Debug)]
-struct FailingDisk(RealDisk, Arc<AtomicBool>);
+struct WatchedDisk(RealDisk, Arc<Watch>);
 
 #[derive(Debug)]
-struct FailingFile(Arc<dyn DiskFile>, Arc<AtomicBool>);
+struct WatchedFile(Arc<dyn DiskFile>, Arc<Watch>);
 
-impl FailingDisk {
+impl WatchedDisk {
     fn wrap(&self, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FailingFile(file, Arc::clone(&self.1)))
+        Arc::new(WatchedFile(file, Arc::clone(&self.1)))
     }
 }
 
-impl Disk for FailingDisk {
+impl Disk for WatchedDisk {
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.0.create_directory(path)
     }
@@ -97,9 +104,9 @@ impl Disk for FailingDisk {
     }
 }
 
-impl DiskFile for FailingFile {
+impl DiskFile for WatchedFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.1.load(Ordering::SeqCst) {
+        if self.1.reads_fail.load(Ordering::SeqCst) {
             return Err(io::Error::other("a bad sector"));
         }
         self.0.read_at(offset, out)
@@ -114,6 +121,7 @@ impl DiskFile for FailingFile {
         self.0.set_len(len)
     }
     fn sync(&self) -> io::Result<()> {
+        self.1.syncs.fetch_add(1, Ordering::SeqCst);
         self.0.sync()
     }
     fn try_lock(&self) -> io::Result<bool> {
@@ -138,10 +146,10 @@ async fn a_fault_of_the_disk_at_a_submission_stops_the_ledger() {
         let (ledger, _faults) = open(folder.path(), &chain, Arc::new(RealDisk));
         ledger.stop().await;
     }
-    let broken = Arc::new(AtomicBool::new(false));
-    let disk = FailingDisk(RealDisk, Arc::clone(&broken));
+    let watch = Arc::new(Watch::default());
+    let disk = WatchedDisk(RealDisk, Arc::clone(&watch));
     let (ledger, mut faults) = open(folder.path(), &chain, Arc::new(disk));
-    broken.store(true, Ordering::SeqCst);
+    watch.reads_fail.store(true, Ordering::SeqCst);
     let to = TestKey::new(1_000_000);
     let mut stopped = false;
     for account in (0..2_000).step_by(20) {
@@ -242,4 +250,37 @@ async fn a_header_without_its_body_is_found() {
     let missing = ledger.missing_bodies(9, vec![checked.id()]).await.unwrap();
     assert_eq!(missing.best, [(1, checked.id())]);
     assert_eq!(missing.others, [(checked.id(), missing.best.clone())]);
+}
+
+/// Bodies far below the best header share syncs; near it each has its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_share_a_sync_while_the_node_catches_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut chain = TestChain::easy(1);
+    let (blocks, near) = (300, 65);
+    for _ in 0..blocks {
+        chain.extend(Vec::new());
+    }
+    let watch = Arc::new(Watch::default());
+    let disk = WatchedDisk(RealDisk, Arc::clone(&watch));
+    let (ledger, _faults) = open(folder.path(), &chain, Arc::new(disk));
+    let records = chain.blocks().map(|block| block.record()).collect();
+    ledger.headers(records).await.unwrap();
+    let syncs = || watch.syncs.load(Ordering::SeqCst);
+    let before = syncs();
+    let mut far = 0;
+    for (at, block) in chain.blocks().enumerate() {
+        let reply = ledger
+            .block(block.block().clone(), Source(7))
+            .await
+            .unwrap();
+        assert!(reply.connected);
+        if at + 1 == blocks - near {
+            far = syncs() - before;
+        }
+    }
+    // Ticks and flushes of a slow machine add some.
+    assert!(far < (blocks - near) as u64 / 4, "{far} syncs");
+    let close = syncs() - before - far;
+    assert!(close >= near as u64 - 1, "{close} syncs of {near} bodies");
 }

@@ -3,6 +3,7 @@
 //! Invariant: after each command the published view, the snapshot and the mempool belong to one tip.
 //! A fault of the disk ends the thread and with it the node: nothing is promised after it.
 
+use super::batch::{Arriving, Unsynced};
 use super::command::{
     BlockReply, COMMANDS_MAX, Command, HeadersReply, LedgerHandle, MissingBodies,
 };
@@ -91,6 +92,7 @@ pub(super) struct Worker {
     dumped_s: u64,
     /// Sources that left and are to be forgotten.
     gone: Arc<Mutex<Vec<Source>>>,
+    unsynced: Unsynced,
 }
 
 /// Opens the chain over `store` and starts the thread. `failed` is called if it ends by a fault or a
@@ -132,6 +134,7 @@ pub fn start(
         fees_file,
         dumped_s: now_s(),
         gone: Arc::clone(&gone),
+        unsynced: Unsynced::default(),
     };
     worker.settle()?;
     worker.load_dump()?;
@@ -296,7 +299,21 @@ impl Worker {
         stored: Option<oneshot::Sender<()>>,
     ) -> Result<BlockReply, Fault> {
         let id = body.id();
-        let outcome = self.chain.accept_block(now_u32(), body, source)?;
+        let (tip, best) = (self.chain.tip().height, self.chain.best_header().height);
+        let arriving = Arriving {
+            is_awaited: stored.is_some() || source == Source::LOCAL,
+            is_sealed: self.params.is_bft(tip + 1),
+            tip,
+            best,
+        };
+        let may_wait = arriving.may_wait();
+        self.chain.store_mut().set_sync_each_block(!may_wait);
+        let outcome = self.chain.accept_block(now_u32(), body, source);
+        self.chain.store_mut().set_sync_each_block(true);
+        let outcome = outcome?;
+        if may_wait && self.unsynced.add() {
+            self.sync_bodies()?;
+        }
         if let (BlockOutcome::Stored { .. }, Some(stored)) = (&outcome, stored) {
             // It is synced: whoever waits to announce it need not wait for its connection.
             let _ = stored.send(());
@@ -306,6 +323,15 @@ impl Worker {
             outcome,
             connected: self.chain.is_connected(&id),
         })
+    }
+
+    /// Pays the sync that bodies below the best header owe.
+    fn sync_bodies(&mut self) -> Result<(), Fault> {
+        if !self.unsynced.take() {
+            return Ok(());
+        }
+        let synced = self.chain.store_mut().sync();
+        synced.map_err(|error| Fault(error.to_string()))
     }
 
     fn missing_bodies(&self, max: usize, toward: &[BlockId]) -> MissingBodies {
@@ -329,6 +355,7 @@ impl Worker {
     fn tick(&mut self) -> Result<(), Fault> {
         self.chain.release_held(now_u32())?;
         self.settle()?;
+        self.sync_bodies()?;
         let expired = self.published.mempool.write().expire(now_s());
         self.log_removed(&expired);
         self.chain
