@@ -171,6 +171,8 @@ impl Task {
                     .0
                     .total_cmp(&scores.1)
                     .then(right.ready_ms.cmp(&left.ready_ms))
+                    // In one millisecond the numbers of the connections tell who came first.
+                    .then(right.links.keys().next().cmp(&left.links.keys().next()))
             })
             .map(|(id, _)| *id)
     }
