@@ -16,6 +16,7 @@ use cairn_protocol::hash::BlockId;
 
 use crate::book::Book;
 use crate::honest::{Honest, implies};
+use crate::verifier::judge_seal;
 
 /// The judge of one run. It panics with the story of what broke.
 #[derive(Debug, Default)]
@@ -90,6 +91,8 @@ impl Checker {
             power.is_ok(),
             "the seal of {instance} does not verify: {power:?}"
         );
+        let second = judge_seal(book, &scope, id, seal);
+        assert!(second.is_ok(), "a second reading of {instance}: {second:?}");
     }
 
     /// An honest node accuses somebody.
