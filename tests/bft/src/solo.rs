@@ -39,6 +39,8 @@ pub struct Hand<'a> {
     pub said: Vec<Verified>,
     /// Whether it was asked for a value.
     pub asked: bool,
+    /// Effects that had a consequence: all but accusations.
+    pub done: usize,
 }
 
 impl<'a> Hand<'a> {
@@ -50,6 +52,7 @@ impl<'a> Hand<'a> {
             power: None,
             said: Vec::new(),
             asked: false,
+            done: 0,
         }
     }
 
@@ -99,6 +102,9 @@ impl Solo {
         while let Some(effect) = queue.pop_front() {
             if hand.is_dark() {
                 return;
+            }
+            if !matches!(effect, Effect::Evidence(_)) {
+                hand.done += 1;
             }
             let mut more = Vec::new();
             match effect {
