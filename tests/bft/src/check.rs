@@ -16,10 +16,10 @@ use cairn_protocol::hash::BlockId;
 
 use crate::book::Book;
 use crate::honest::{Honest, implies};
-use crate::verifier::judge_seal;
+use crate::verifier::{is_signed, judge_seal};
 
 /// The judge of one run. It panics with the story of what broke.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checker {
     decided: BTreeMap<Instance, BlockId>,
     /// All that honest validators signed lately: by place and instance.
@@ -37,6 +37,11 @@ impl Checker {
             "validator {place} said {message:?} under {record:?}"
         );
         let statement = message.body.statement();
+        let scope = book.scope(instance);
+        assert!(
+            is_signed(book, &scope, place, &statement, message.signature),
+            "a second reading of {message:?}: its signature is of something else"
+        );
         let now = SignedStatement {
             statement,
             signature: message.signature,
