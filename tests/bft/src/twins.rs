@@ -40,6 +40,9 @@ impl Default for Bench {
     }
 }
 
+/// Timeouts of all validators in a row after which a run is stuck: each round takes one or two.
+const TIMEOUTS_MAX: usize = 100;
+
 /// Who has said what, for the judge.
 struct Heard {
     node: usize,
@@ -235,7 +238,7 @@ impl Run<'_> {
 
     /// Whoever has decided answers with its seal; the others go on until they decide.
     fn finish(&mut self, limit: Round) {
-        loop {
+        for _ in 0..TIMEOUTS_MAX {
             self.deliver();
             let is_open = |node: &usize| self.nodes[*node].decided.is_none();
             let open: Vec<usize> = self.honest().filter(is_open).collect();
@@ -267,6 +270,10 @@ impl Run<'_> {
             );
             self.time_out();
         }
+        panic!(
+            "nobody moves although the network is whole: {:?}",
+            self.scenario
+        );
     }
 
     fn judge(&self, limit: Round, report: &mut Report) {

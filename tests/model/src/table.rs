@@ -28,6 +28,9 @@ pub struct Faults {
     pub crashing: Option<u16>,
     /// Whether its record is lost with it: it then counts as the faulty one.
     pub record_lost: bool,
+    /// Whether PREPAREs of round 0 reach the Byzantine validator only, so that it alone has a
+    /// certificate of that round.
+    pub first_prepares_lost: bool,
 }
 
 /// What happens to a validator. `Choice` is the value that it proposes if it is asked to.
@@ -279,6 +282,10 @@ impl Table {
             let body = known.messages[*message as usize].message().body.clone();
             let round = body.statement().round();
             if round < core.round() || matches!(body, Body::Commit { .. }) {
+                continue;
+            }
+            let is_first = matches!(body, Body::Prepare { round: 0, .. });
+            if is_first && self.faults.first_prepares_lost {
                 continue;
             }
             let help = match &body {

@@ -90,6 +90,7 @@ fn lies(place: u16) -> Faults {
         byzantine: Some(place),
         crashing: None,
         record_lost: false,
+        first_prepares_lost: false,
     }
 }
 
@@ -110,6 +111,17 @@ fn one_liar_forks_nobody_in_three_rounds() {
     for (place, name) in (0..).zip(LIAR) {
         must_hold(name, lies(place), 2, transitions);
     }
+}
+
+/// A corner of three rounds: nobody but the liar, who leads the last, holds a certificate of round 0.
+#[test]
+fn a_certificate_that_was_kept_back_forks_nobody() {
+    let faults = Faults {
+        first_prepares_lost: true,
+        ..lies(2)
+    };
+    let max: usize = std::env::var("MAX").map_or(40_000_000, |r| r.parse().unwrap());
+    must_hold("the leader of round 2 hides a certificate", faults, 2, max);
 }
 
 /// A power cut after any write and any message of one validator, beside a liar: its record is on disk,
@@ -138,6 +150,7 @@ fn a_lost_record_is_one_fault() {
             byzantine: None,
             crashing: Some(crashing),
             record_lost: true,
+            first_prepares_lost: false,
         };
         must_hold(
             &format!("{crashing} loses its record"),
