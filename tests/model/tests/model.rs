@@ -108,7 +108,7 @@ fn one_liar_forks_nobody_in_two_rounds() {
 
 #[test]
 fn one_liar_forks_nobody_in_three_rounds() {
-    let transitions = seeds(1_000_000, 60_000_000) as usize;
+    let transitions = seeds(400_000, 60_000_000) as usize;
     for (place, name) in (0..).zip(LIAR) {
         must_hold(name, lies(place), 2, transitions);
     }
