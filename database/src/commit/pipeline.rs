@@ -75,6 +75,9 @@ struct Applier {
     frontier: Frontier,
     /// Where the leaves go, if somebody wants proofs.
     tiles: Option<TileFiles>,
+    /// An entry that may be in the log was not applied: nothing behind it is either, or a checkpoint
+    /// would take it for applied, and no restart would ever come back to it.
+    has_gap: bool,
 }
 
 /// What a step of `settle` did.
@@ -144,6 +147,7 @@ impl Pipeline {
                 derive,
                 frontier,
                 tiles,
+                has_gap: false,
             }),
             stopped: Mutex::default(),
             wall_ms: wall_clock_ms,
@@ -316,12 +320,24 @@ impl Pipeline {
         self.finish(&mut applier, ready)
     }
 
-    fn finish(&self, applier: &mut Applier, ready: Vec<(Flight, Outcome)>) -> Settled {
+    fn finish(&self, applier: &mut Applier, mut ready: Vec<(Flight, Outcome)>) -> Settled {
         let mut settled = Settled::default();
         if ready.is_empty() {
             return settled;
         }
+        for (_, outcome) in &mut ready {
+            match outcome {
+                Outcome::Unknown(_) => applier.has_gap = true,
+                Outcome::Committed { lsn } if applier.has_gap => {
+                    *outcome = Outcome::Unknown(format!(
+                        "entry {lsn} stands behind one that this node could not apply"
+                    ));
+                }
+                Outcome::Committed { .. } | Outcome::NotLeader | Outcome::Refused(_) => {}
+            }
+        }
         let applied = self.apply(applier, &ready);
+        applier.has_gap |= applied.is_err();
         let mut done = Vec::new();
         let mut answers = Vec::new();
         for (flight, outcome) in ready {
@@ -379,6 +395,7 @@ impl Pipeline {
             derive,
             frontier,
             tiles,
+            ..
         } = applier;
         let mut after = frontier.clone();
         self.store.apply(false, &mut |fold| {

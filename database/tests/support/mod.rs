@@ -45,23 +45,7 @@ impl MemoryLog {
     /// A new log: entry 0 is membership.
     pub fn new() -> Self {
         let log = MemoryLog::default();
-        let mut builder = EntryBuilder::new(Kind::Membership, [0; 16]);
-        builder
-            .push(&Change::Membership(Membership::alone(
-                b"node".to_vec(),
-                None,
-            )))
-            .unwrap();
-        let stamp = Stamp {
-            incarnation: Incarnation([7; 16]),
-            commit_ts: CommitTs(1),
-            ..Stamp::default()
-        };
-        log.state
-            .0
-            .lock()
-            .committed
-            .push(builder.finish(stamp).unwrap());
+        log.state.0.lock().committed.push(membership());
         log
     }
 
@@ -185,11 +169,37 @@ impl CommitLog for MemoryLog {
     fn purge(&self, _lsn: u64) {}
 }
 
+/// Entry 0 of a group: membership.
+pub fn membership() -> Vec<u8> {
+    let mut builder = EntryBuilder::new(Kind::Membership, [0; 16]);
+    builder
+        .push(&Change::Membership(Membership::alone(
+            b"node".to_vec(),
+            None,
+        )))
+        .unwrap();
+    let stamp = Stamp {
+        incarnation: Incarnation([7; 16]),
+        commit_ts: CommitTs(1),
+        ..Stamp::default()
+    };
+    builder.finish(stamp).unwrap()
+}
+
 /// A database over a disk and a log.
 pub fn open(disk: &dyn Disk, log: &MemoryLog, options: DatabaseOptions) -> Arc<Database> {
+    open_over(disk, Arc::new(log.clone()), options)
+}
+
+/// A database over a disk and any log.
+pub fn open_over(
+    disk: &dyn Disk,
+    log: Arc<dyn CommitLog>,
+    options: DatabaseOptions,
+) -> Arc<Database> {
     let engine = RedbEngine::open(disk, Path::new("/rows.redb"), 4 << 20).unwrap();
     let store = Store::open(Box::new(engine), 0).unwrap();
-    Database::open(store, Arc::new(log.clone()), options).unwrap()
+    Database::open(store, log, options).unwrap()
 }
 
 /// A database in memory with its own threads.

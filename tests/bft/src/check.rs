@@ -16,9 +16,10 @@ use cairn_protocol::hash::BlockId;
 
 use crate::book::Book;
 use crate::honest::{Honest, implies};
+use crate::verifier::{is_signed, judge_seal};
 
 /// The judge of one run. It panics with the story of what broke.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Checker {
     decided: BTreeMap<Instance, BlockId>,
     /// All that honest validators signed lately: by place and instance.
@@ -36,6 +37,11 @@ impl Checker {
             "validator {place} said {message:?} under {record:?}"
         );
         let statement = message.body.statement();
+        let scope = book.scope(instance);
+        assert!(
+            is_signed(book, &scope, place, &statement, message.signature),
+            "a second reading of {message:?}: its signature is of something else"
+        );
         let now = SignedStatement {
             statement,
             signature: message.signature,
@@ -90,6 +96,8 @@ impl Checker {
             power.is_ok(),
             "the seal of {instance} does not verify: {power:?}"
         );
+        let second = judge_seal(book, &scope, id, seal);
+        assert!(second.is_ok(), "a second reading of {instance}: {second:?}");
     }
 
     /// An honest node accuses somebody.

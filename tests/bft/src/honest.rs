@@ -37,7 +37,7 @@ pub enum Mail {
 }
 
 /// What a node wants of its world.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Want {
     /// Send to everyone.
     Broadcast(Mail),
@@ -88,7 +88,7 @@ pub struct Disk {
 }
 
 /// The node.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Honest {
     /// Its place.
     pub place: u16,

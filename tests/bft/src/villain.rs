@@ -77,11 +77,18 @@ impl Villain {
         }
         let subset = rng.bits();
         let mut sent = Vec::new();
-        match rng.below(10) {
+        match rng.below(11) {
             0..=5 => self.echo(book, message, subset, &mut sent, report),
             6 => self.replay(rng, instance, subset, &mut sent, report),
             7 => self.forge(book, rng, message, subset, &mut sent, report),
             8 => self.false_seal(book, rng, message, subset, &mut sent, report),
+            9 => {
+                report.count("villain runs ahead");
+                let round = message.body.statement().round() + rng.between(1, 3) as Round;
+                let prepared = None;
+                let body = Body::ViewChange { round, prepared };
+                sent.push((u64::MAX, self.say(book, instance, body)));
+            }
             _ => report.count("villain silent"),
         }
         let round = message.body.statement().round();
@@ -397,7 +404,15 @@ impl Villain {
             .filter_map(|(prepared, _)| prepared.as_ref())
             .max_by_key(|certificate| certificate.round)
             .cloned();
-        let certificate = if rng.chance(150) { None } else { highest };
+        let known = self.certificates(book, instance);
+        let certificate = match rng.below(20) {
+            0..=2 => None,
+            3..=6 if !known.is_empty() => {
+                report.count("villain shows another certificate");
+                Some(known[rng.index(known.len())].clone())
+            }
+            _ => highest,
+        };
         let view_changes = votes.values().map(|(prepared, signature)| ViewChangeVote {
             prepared: prepared
                 .as_ref()

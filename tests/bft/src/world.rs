@@ -44,10 +44,17 @@ pub struct Outcome {
 const BASE_MS: u64 = 60;
 /// Instances that must follow once the faults have stopped.
 const CALM_INSTANCES: u64 = 4;
+/// The same where nobody is a villain: enough to compare the first of them with the last.
+const CALM_INSTANCES_HONEST: u64 = 12;
 /// Events after which the faults stop even if the plan is not reached.
 const EVENTS_MAX: u64 = 4_000_000;
 /// Events within which calm must do its work.
 const CALM_EVENTS_MAX: u64 = 400_000;
+
+/// Microseconds of the third and fourth decision after the faults stopped, summed over runs.
+pub const EARLY_US: &str = "us of a decision right after the faults";
+/// Microseconds of the last four, in the same runs.
+pub const LATE_US: &str = "us of a decision long after the faults";
 
 #[derive(Debug)]
 enum Event {
@@ -115,6 +122,8 @@ struct World {
     report: Report,
     trace: blake3::Hasher,
     highest: Instance,
+    /// When each instance was first decided since the faults stopped.
+    calm_us: Vec<u64>,
 }
 
 /// Runs one seed. It panics with the story of what broke.
@@ -162,6 +171,7 @@ pub fn run(seed: u64, plan: Plan) -> Outcome {
         report: Report::default(),
         trace: blake3::Hasher::new(),
         highest: 0,
+        calm_us: Vec::new(),
         book,
         rng,
     };
@@ -218,7 +228,10 @@ impl World {
                     .map(Honest::instance)
                     .max()
                     .unwrap_or(0)
-                    + CALM_INSTANCES;
+                    + match self.villains.is_empty() {
+                        true => CALM_INSTANCES_HONEST,
+                        false => CALM_INSTANCES,
+                    };
             }
             if self.is_calm {
                 if lowest >= goal {
@@ -232,6 +245,7 @@ impl World {
             }
         }
         self.check_rounds(seed, goal);
+        self.measure_calm();
         *self.report.0.entry("events").or_default() += count;
         *self.report.0.entry("decisions").or_default() += self.highest;
         self.report.count("runs");
@@ -279,6 +293,18 @@ impl World {
                     seal.round
                 );
             }
+        }
+    }
+
+    /// How long decisions take once two were made without faults, and how long when that is long ago.
+    /// Villains cost time at any time, so only runs without them are measured.
+    fn measure_calm(&mut self) {
+        let times = &self.calm_us;
+        if self.villains.is_empty() && times.len() >= 10 {
+            let last = times.len() - 1;
+            let mut add = |what, time: u64| *self.report.0.entry(what).or_default() += time;
+            add(EARLY_US, (times[3] - times[1]) / 2);
+            add(LATE_US, (times[last] - times[last - 4]) / 4);
         }
     }
 
@@ -534,6 +560,9 @@ impl World {
                 Want::Decided(instance, id) => {
                     self.checker
                         .decided(&self.book, &self.honest[&place], instance, id);
+                    if self.is_calm && instance > self.highest {
+                        self.calm_us.push(self.now_us);
+                    }
                     self.highest = self.highest.max(instance);
                     if self.honest[&place].disk.chain[instance as usize - 1]
                         .1
@@ -582,7 +611,7 @@ impl World {
         let n = self.book.set.len();
         let mut weather = Weather {
             cut: vec![0; n],
-            torn: 300,
+            torn: 600,
             failing: u64::from(self.rng.chance(50)) * 20,
             ..Weather::default()
         };

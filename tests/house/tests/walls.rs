@@ -36,12 +36,27 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cairn-bft",
         &["cairn-protocol", "cairn-consensus", "cairn-sim"],
     ),
+    (
+        "cairn-model",
+        &[
+            "cairn-protocol",
+            "cairn-consensus",
+            "cairn-sim",
+            "cairn-bft",
+        ],
+    ),
     ("cairn-fixtures", &["cairn-protocol"]),
     ("cairn-house", &[]),
 ];
 
 /// Members that only tests use.
-const TEST_ONLY: &[&str] = &["cairn-fixtures", "cairn-sim", "cairn-bft", "cairn-house"];
+const TEST_ONLY: &[&str] = &[
+    "cairn-fixtures",
+    "cairn-sim",
+    "cairn-bft",
+    "cairn-model",
+    "cairn-house",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
