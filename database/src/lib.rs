@@ -23,3 +23,4 @@ pub mod transaction;
 pub mod tree;
 pub mod types;
 pub mod version;
+pub mod wire;

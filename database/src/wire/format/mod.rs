@@ -1,0 +1,3 @@
+//! Values as they go over the wire, in text and in binary.
+
+pub mod binary;
