@@ -18,6 +18,7 @@ pub mod limits;
 pub mod lock;
 pub mod log;
 pub mod row;
+pub mod sql;
 pub mod store;
 pub mod transaction;
 pub mod tree;
