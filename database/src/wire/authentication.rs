@@ -3,7 +3,7 @@
 //! Invariant: a client learns nothing about which users exist; an address whose attempts fail waits
 //! longer before each next one.
 
-use super::error::Notice;
+use super::report::Report;
 use super::message::{Frontend, Reader};
 use super::scram::{Conversation, MECHANISM, MECHANISM_PLUS, ScramError, Verifier};
 use super::tls::Tls;
@@ -92,7 +92,7 @@ impl Throttle {
 #[derive(Debug)]
 pub enum Refusal {
     /// The client is told.
-    Told(Notice),
+    Told(Report),
     /// The connection is lost.
     Lost(TransportError),
     /// The client left.
@@ -103,7 +103,7 @@ impl From<TransportError> for Refusal {
     fn from(error: TransportError) -> Self {
         match error {
             TransportError::Protocol(error) => {
-                Refusal::Told(Notice::fatal(error.sqlstate(), error.to_string()))
+                Refusal::Told(Report::fatal(error.sqlstate(), error.to_string()))
             }
             other => Refusal::Lost(other),
         }
@@ -128,13 +128,13 @@ pub async fn scram(
     transport.flush().await?;
     let body = password_message(transport).await?;
     let mut reader = Reader::new(&body);
-    let malformed = || Refusal::Told(Notice::fatal("08P01", "malformed SCRAM message"));
+    let malformed = || Refusal::Told(Report::fatal("08P01", "malformed SCRAM message"));
     let mechanism = reader.text().map_err(|_| malformed())?;
     let plus = match mechanism {
         MECHANISM => false,
         MECHANISM_PLUS if endpoint.is_some() => true,
         _ => {
-            return Err(Refusal::Told(Notice::fatal(
+            return Err(Refusal::Told(Report::fatal(
                 "08P01",
                 "client selected an invalid SASL authentication mechanism",
             )));
@@ -158,9 +158,9 @@ pub async fn scram(
 fn refuse(user: &str, error: &ScramError) -> Refusal {
     Refusal::Told(match error {
         ScramError::Malformed(why) => {
-            Notice::fatal("08P01", "malformed SCRAM message").detail(*why)
+            Report::fatal("08P01", "malformed SCRAM message").detail(*why)
         }
-        ScramError::Refused => Notice::fatal(
+        ScramError::Refused => Report::fatal(
             "28P01",
             format!("password authentication failed for user \"{user}\""),
         ),
@@ -172,7 +172,7 @@ async fn password_message(transport: &mut Transport) -> Result<Vec<u8>, Refusal>
     let (kind, body) = message.ok_or(Refusal::Left)?;
     match Frontend::parse(kind, &body) {
         Ok(Frontend::Password(data)) => Ok(data.to_vec()),
-        _ => Err(Refusal::Told(Notice::fatal(
+        _ => Err(Refusal::Told(Report::fatal(
             "08P01",
             format!("expected a SASL response, got message type {kind}"),
         ))),

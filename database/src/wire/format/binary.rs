@@ -3,17 +3,23 @@
 //! Invariant: what `write` wrote, `read` of the same type reads as the same value; a value of a wrong
 //! length is refused.
 
-use crate::types::{DataType, Interval, Json, Numeric, Value};
-use crate::wire::error::Notice;
+use super::array;
+use crate::sql::{SqlType, value_from_text};
+use crate::types::{Interval, Json, Numeric, Value};
+use crate::wire::report::Report;
 use bigdecimal::BigDecimal;
 use num_bigint::{BigInt, Sign};
 
 /// Writes a value that is not NULL.
-pub fn write(out: &mut Vec<u8>, value: &Value, data_type: &DataType) {
+pub fn write(out: &mut Vec<u8>, value: &Value, data_type: SqlType, modifier: i32) {
     match value {
         Value::Null => {}
         Value::Boolean(v) => out.push(u8::from(*v)),
         Value::SmallInt(v) => out.extend_from_slice(&v.to_be_bytes()),
+        // An oid is an integer without a sign, which the evaluator keeps in 64 bits.
+        Value::BigInt(v) if data_type.length() == 4 => {
+            out.extend_from_slice(&(*v as u32).to_be_bytes());
+        }
         Value::Integer(v) | Value::Date(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::BigInt(v) | Value::Time(v) | Value::Timestamp(v) | Value::TimestampTz(v) => {
             out.extend_from_slice(&v.to_be_bytes());
@@ -21,13 +27,14 @@ pub fn write(out: &mut Vec<u8>, value: &Value, data_type: &DataType) {
         Value::Real(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::Double(v) => out.extend_from_slice(&v.to_be_bytes()),
         Value::Numeric(v) => write_numeric(out, v),
-        Value::Text(v) | Value::Json(v) => out.extend_from_slice(v.as_bytes()),
+        Value::Text(v) => match data_type.element() {
+            Some(element) => array::write(out, v, element),
+            None => out.extend_from_slice(v.as_bytes()),
+        },
+        Value::Json(v) => out.extend_from_slice(v.as_bytes()),
         Value::Char(v) => {
             out.extend_from_slice(v.as_bytes());
-            if let DataType::Char(length) = data_type {
-                let missing = (*length as usize).saturating_sub(v.chars().count());
-                out.resize(out.len() + missing, b' ');
-            }
+            pad(out, v, modifier);
         }
         Value::Bytea(v) => out.extend_from_slice(v),
         Value::Interval(v) => {
@@ -43,77 +50,90 @@ pub fn write(out: &mut Vec<u8>, value: &Value, data_type: &DataType) {
     }
 }
 
+/// The spaces of `char(n)`, whose values are kept without them.
+pub fn pad(out: &mut Vec<u8>, text: &str, modifier: i32) {
+    let length = usize::try_from(modifier - 4).unwrap_or(0);
+    let missing = length.saturating_sub(text.chars().count());
+    out.resize(out.len() + missing, b' ');
+}
+
 /// Reads a value.
 ///
 /// # Errors
 /// 22P03 for a wrong length, the type's own error for a wrong content.
-pub fn read(bytes: &[u8], data_type: &DataType) -> Result<Value, Notice> {
+pub fn read(bytes: &[u8], data_type: SqlType) -> Result<Value, Report> {
     Ok(match data_type {
-        DataType::Boolean => Value::Boolean(u8::from_be_bytes(fixed(bytes)?) != 0),
-        DataType::SmallInt => Value::SmallInt(i16::from_be_bytes(fixed(bytes)?)),
-        DataType::Integer => Value::Integer(i32::from_be_bytes(fixed(bytes)?)),
-        DataType::BigInt => Value::BigInt(i64::from_be_bytes(fixed(bytes)?)),
-        DataType::Real => Value::Real(f32::from_be_bytes(fixed(bytes)?)),
-        DataType::Double => Value::Double(f64::from_be_bytes(fixed(bytes)?)),
-        DataType::Numeric(_) => Value::Numeric(read_numeric(bytes)?),
-        DataType::Text | DataType::Varchar(_) => Value::Text(text(bytes)?.to_owned()),
-        DataType::Char(_) => Value::Char(text(bytes)?.trim_end_matches(' ').to_owned()),
-        DataType::Bytea => Value::Bytea(bytes.to_vec()),
-        DataType::Date => Value::Date(i32::from_be_bytes(fixed(bytes)?)),
-        DataType::Time => Value::Time(time(i64::from_be_bytes(fixed(bytes)?))?),
-        DataType::Timestamp => Value::Timestamp(i64::from_be_bytes(fixed(bytes)?)),
-        DataType::TimestampTz => Value::TimestampTz(i64::from_be_bytes(fixed(bytes)?)),
-        DataType::Interval => Value::Interval(read_interval(bytes)?),
-        DataType::Json => Value::Json(json(text(bytes)?, text(bytes)?.to_owned())?),
-        DataType::Jsonb => Value::Jsonb(match bytes.split_first() {
+        SqlType::Boolean => Value::Boolean(u8::from_be_bytes(fixed(bytes)?) != 0),
+        SqlType::SmallInt => Value::SmallInt(i16::from_be_bytes(fixed(bytes)?)),
+        SqlType::Integer => Value::Integer(i32::from_be_bytes(fixed(bytes)?)),
+        SqlType::BigInt => Value::BigInt(i64::from_be_bytes(fixed(bytes)?)),
+        SqlType::Real => Value::Real(f32::from_be_bytes(fixed(bytes)?)),
+        SqlType::Double => Value::Double(f64::from_be_bytes(fixed(bytes)?)),
+        SqlType::Numeric => Value::Numeric(read_numeric(bytes)?),
+        SqlType::BpChar => Value::Char(text(bytes)?.trim_end_matches(' ').to_owned()),
+        SqlType::Bytea => Value::Bytea(bytes.to_vec()),
+        SqlType::Date => Value::Date(i32::from_be_bytes(fixed(bytes)?)),
+        SqlType::Time => Value::Time(time(i64::from_be_bytes(fixed(bytes)?))?),
+        SqlType::Timestamp => Value::Timestamp(i64::from_be_bytes(fixed(bytes)?)),
+        SqlType::TimestampTz => Value::TimestampTz(i64::from_be_bytes(fixed(bytes)?)),
+        SqlType::Interval => Value::Interval(read_interval(bytes)?),
+        SqlType::Json => Value::Json(json(text(bytes)?, text(bytes)?.to_owned())?),
+        SqlType::Jsonb => Value::Jsonb(match bytes.split_first() {
             Some((1, rest)) => parse_json(text(rest)?)?,
             Some((version, _)) => {
                 let message = format!("unsupported jsonb version number {version}");
-                return Err(Notice::error("22P03", message));
+                return Err(Report::error("22P03", message));
             }
             None => return Err(wrong_length(0)),
         }),
-        DataType::Uuid => Value::Uuid(fixed(bytes)?),
+        SqlType::Uuid => Value::Uuid(fixed(bytes)?),
+        other if other.is_oid() || other == SqlType::Xid => {
+            Value::BigInt(u32::from_be_bytes(fixed(bytes)?).into())
+        }
+        other => match other.element() {
+            Some(element) => value_from_text(other, &array::read(bytes, element)?)?,
+            None => value_from_text(other, text(bytes)?)?,
+        },
     })
 }
 
-fn wrong_length(bytes: usize) -> Notice {
+fn wrong_length(bytes: usize) -> Report {
     let message = format!("incorrect binary data format: {bytes} bytes do not fit the type");
-    Notice::error("22P03", message)
+    Report::error("22P03", message)
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Notice> {
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Report> {
     bytes.try_into().map_err(|_| wrong_length(bytes.len()))
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Notice> {
+fn text(bytes: &[u8]) -> Result<&str, Report> {
     let text = crate::wire::message::utf8(bytes)?;
     if text.contains('\0') {
         let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
-        return Err(Notice::error("22021", message));
+        return Err(Report::error("22021", message));
     }
     Ok(text)
 }
 
-fn time(microseconds: i64) -> Result<i64, Notice> {
+fn time(microseconds: i64) -> Result<i64, Report> {
     // 24:00:00 is a time of its own.
     match (0..=86_400_000_000).contains(&microseconds) {
         true => Ok(microseconds),
-        false => Err(Notice::error("22008", "time out of range")),
+        false => Err(Report::error("22008", "time out of range")),
     }
 }
 
-fn parse_json(text: &str) -> Result<Json, Notice> {
+fn parse_json(text: &str) -> Result<Json, Report> {
     Json::parse(text).map_err(|error| {
-        Notice::error("22P02", "invalid input syntax for type json").detail(error.to_string())
+        Report::error("22P02", "invalid input syntax for type json").detail(error.to_string())
     })
 }
 
-fn json(text: &str, value: String) -> Result<String, Notice> {
+fn json(text: &str, value: String) -> Result<String, Report> {
     parse_json(text).map(|_| value)
 }
 
-fn read_interval(bytes: &[u8]) -> Result<Interval, Notice> {
+fn read_interval(bytes: &[u8]) -> Result<Interval, Report> {
     let bytes: [u8; 16] = fixed(bytes)?;
     let (microseconds, rest) = bytes.split_first_chunk::<8>().expect("16 bytes");
     let (days, months) = rest.split_first_chunk::<4>().expect("8 bytes");
@@ -169,8 +189,8 @@ fn write_numeric(out: &mut Vec<u8>, value: &Numeric) {
     put(significant, weight, sign, scale as u16);
 }
 
-fn read_numeric(bytes: &[u8]) -> Result<Numeric, Notice> {
-    let wrong = |what: &str| Notice::error("22P03", format!("invalid {what} in external \"numeric\" value"));
+fn read_numeric(bytes: &[u8]) -> Result<Numeric, Report> {
+    let wrong = |what: &str| Report::error("22P03", format!("invalid {what} in external \"numeric\" value"));
     let mut words = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let mut next = || words.next().ok_or_else(|| wrong("length"));
     let (count, weight, sign, scale) = (next()?, next()? as i16, next()?, next()?);
@@ -202,7 +222,7 @@ fn read_numeric(bytes: &[u8]) -> Result<Numeric, Notice> {
     // The last group stands at 10000^(weight - count + 1).
     let exponent = (i64::from(count) - 1 - i64::from(weight)) * GROUP as i64;
     let number = BigDecimal::new(digits, exponent).with_scale(i64::from(scale));
-    Numeric::new(number).map_err(|error| Notice::error("22003", error.to_string()))
+    Numeric::new(number).map_err(|error| Report::error("22003", error.to_string()))
 }
 
 #[cfg(test)]
@@ -214,9 +234,9 @@ mod tests {
         Value::Numeric(Numeric::from_str(text).unwrap())
     }
 
-    fn bytes_of(value: &Value, data_type: &DataType) -> Vec<u8> {
+    fn bytes_of(value: &Value, data_type: SqlType) -> Vec<u8> {
         let mut out = Vec::new();
-        write(&mut out, value, data_type);
+        write(&mut out, value, data_type, -1);
         out
     }
 
@@ -237,9 +257,9 @@ mod tests {
             ("-Infinity", "00000000f0000000"),
         ] {
             let value = numeric(text);
-            let bytes = bytes_of(&value, &DataType::Numeric(None));
+            let bytes = bytes_of(&value, SqlType::Numeric);
             assert_eq!(hex::encode(&bytes), hex, "{text}");
-            let back = read(&bytes, &DataType::Numeric(None)).unwrap();
+            let back = read(&bytes, SqlType::Numeric).unwrap();
             assert_eq!(back, value, "{text}");
         }
     }
@@ -247,50 +267,52 @@ mod tests {
     #[test]
     fn every_type_comes_back() {
         let values = [
-            (Value::Boolean(true), DataType::Boolean),
-            (Value::SmallInt(-2), DataType::SmallInt),
-            (Value::Integer(i32::MIN), DataType::Integer),
-            (Value::BigInt(i64::MAX), DataType::BigInt),
-            (Value::Real(1.5), DataType::Real),
-            (Value::Double(f64::NAN), DataType::Double),
-            (Value::Text("é".into()), DataType::Text),
-            (Value::Char("ab".into()), DataType::Char(5)),
-            (Value::Bytea(vec![0, 255]), DataType::Bytea),
-            (Value::Date(-1), DataType::Date),
-            (Value::Time(86_400_000_000), DataType::Time),
-            (Value::Timestamp(i64::MIN), DataType::Timestamp),
-            (Value::TimestampTz(7), DataType::TimestampTz),
+            (Value::Boolean(true), SqlType::Boolean),
+            (Value::SmallInt(-2), SqlType::SmallInt),
+            (Value::Integer(i32::MIN), SqlType::Integer),
+            (Value::BigInt(i64::MAX), SqlType::BigInt),
+            (Value::Real(1.5), SqlType::Real),
+            (Value::Double(f64::NAN), SqlType::Double),
+            (Value::Text("é".into()), SqlType::Text),
+            (Value::Char("ab".into()), SqlType::BpChar),
+            (Value::Bytea(vec![0, 255]), SqlType::Bytea),
+            (Value::Date(-1), SqlType::Date),
+            (Value::Time(86_400_000_000), SqlType::Time),
+            (Value::Timestamp(i64::MIN), SqlType::Timestamp),
+            (Value::TimestampTz(7), SqlType::TimestampTz),
             (
                 Value::Interval(Interval { months: 1, days: -2, microseconds: 3 }),
-                DataType::Interval,
+                SqlType::Interval,
             ),
-            (Value::Json("[1, 2]".into()), DataType::Json),
-            (Value::Jsonb(Json::parse("{\"a\": 1}").unwrap()), DataType::Jsonb),
-            (Value::Uuid([9; 16]), DataType::Uuid),
+            (Value::Json("[1, 2]".into()), SqlType::Json),
+            (Value::Jsonb(Json::parse("{\"a\": 1}").unwrap()), SqlType::Jsonb),
+            (Value::Uuid([9; 16]), SqlType::Uuid),
         ];
         for (value, data_type) in values {
-            let bytes = bytes_of(&value, &data_type);
-            assert_eq!(read(&bytes, &data_type).unwrap(), value, "{data_type}");
+            let bytes = bytes_of(&value, data_type);
+            assert_eq!(read(&bytes, data_type).unwrap(), value, "{data_type}");
         }
-        assert_eq!(bytes_of(&Value::Char("é".into()), &DataType::Char(3)), "é  ".as_bytes());
+        let mut padded = Vec::new();
+        write(&mut padded, &Value::Char("é".into()), SqlType::BpChar, 3 + 4);
+        assert_eq!(padded, "é  ".as_bytes());
     }
 
     #[test]
     fn wrong_bytes_are_refused() {
         for (bytes, data_type, code) in [
-            (&b""[..], DataType::Integer, "22P03"),
-            (b"\0\0\0\0\0", DataType::Integer, "22P03"),
-            (b"\xff", DataType::Text, "22021"),
-            (b"a\0b", DataType::Text, "22021"),
-            (b"\x02{}", DataType::Jsonb, "22P03"),
-            (b"\x01{", DataType::Jsonb, "22P02"),
-            (b"{", DataType::Json, "22P02"),
-            (b"\0\x01\0\0\0\0\0\0", DataType::Numeric(None), "22P03"),
-            (b"\0\0\0\0\x12\x34\0\0", DataType::Numeric(None), "22P03"),
-            (b"\0\x01\0\0\0\0\0\0\x27\x10", DataType::Numeric(None), "22P03"),
-            (b"\x7f\xff\xff\xff\xff\xff\xff\xff", DataType::Time, "22008"),
+            (&b""[..], SqlType::Integer, "22P03"),
+            (b"\0\0\0\0\0", SqlType::Integer, "22P03"),
+            (b"\xff", SqlType::Text, "22021"),
+            (b"a\0b", SqlType::Text, "22021"),
+            (b"\x02{}", SqlType::Jsonb, "22P03"),
+            (b"\x01{", SqlType::Jsonb, "22P02"),
+            (b"{", SqlType::Json, "22P02"),
+            (b"\0\x01\0\0\0\0\0\0", SqlType::Numeric, "22P03"),
+            (b"\0\0\0\0\x12\x34\0\0", SqlType::Numeric, "22P03"),
+            (b"\0\x01\0\0\0\0\0\0\x27\x10", SqlType::Numeric, "22P03"),
+            (b"\x7f\xff\xff\xff\xff\xff\xff\xff", SqlType::Time, "22008"),
         ] {
-            let error = read(bytes, &data_type).unwrap_err();
+            let error = read(bytes, data_type).unwrap_err();
             assert_eq!(error.code, code, "{data_type} {bytes:?}");
         }
     }

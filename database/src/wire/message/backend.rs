@@ -4,7 +4,7 @@
 //! length of 31 bits is refused before it is begun (values are at most `ROW_BYTES_MAX`).
 
 use super::ProtocolError;
-use crate::wire::error::Notice;
+use crate::wire::report::Report;
 
 /// How a value is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -185,13 +185,13 @@ impl Backend {
     }
 
     /// `ErrorResponse`
-    pub fn error(&mut self, notice: &Notice) {
-        self.message(b'E', |out| notice.write(out));
+    pub fn error(&mut self, report: &Report) {
+        self.message(b'E', |out| report.write(out));
     }
 
     /// `NoticeResponse`
-    pub fn notice(&mut self, notice: &Notice) {
-        self.message(b'N', |out| notice.write(out));
+    pub fn notice(&mut self, report: &Report) {
+        self.message(b'N', |out| report.write(out));
     }
 
     /// `NotificationResponse`

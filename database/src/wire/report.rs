@@ -3,6 +3,7 @@
 //! Source: <https://www.postgresql.org/docs/18/protocol-error-fields.html>.
 
 use super::message::ProtocolError;
+use crate::sql::{self, SqlError};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +34,7 @@ impl Severity {
 
 /// An error or a notice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub struct Report {
     /// How bad it is (`S`, `V`).
     pub severity: Severity,
     /// SQLSTATE (`C`).
@@ -56,10 +57,10 @@ pub struct Notice {
     pub constraint: Option<String>,
 }
 
-impl Notice {
+impl Report {
     /// With the fields that all have.
     pub fn new(severity: Severity, code: &str, message: impl Into<String>) -> Self {
-        Notice {
+        Report {
             severity,
             code: code.to_owned(),
             message: message.into(),
@@ -124,8 +125,34 @@ impl Notice {
     }
 }
 
-impl From<ProtocolError> for Notice {
+impl From<ProtocolError> for Report {
     fn from(error: ProtocolError) -> Self {
-        Notice::error(error.sqlstate(), error.to_string())
+        Report::error(error.sqlstate(), error.to_string())
+    }
+}
+
+impl From<SqlError> for Report {
+    fn from(error: SqlError) -> Self {
+        Report {
+            detail: error.detail,
+            hint: error.hint,
+            position: error.position,
+            schema: error.schema,
+            table: error.table,
+            column: error.column,
+            constraint: error.constraint,
+            ..Report::error(error.sqlstate, error.message)
+        }
+    }
+}
+
+impl From<sql::Notice> for Report {
+    fn from(notice: sql::Notice) -> Self {
+        let severity = match notice.severity {
+            "WARNING" => Severity::Warning,
+            "INFO" => Severity::Info,
+            _ => Severity::Notice,
+        };
+        Report::new(severity, notice.sqlstate, notice.message)
     }
 }
