@@ -17,6 +17,7 @@ pub mod key;
 pub mod limits;
 pub mod lock;
 pub mod log;
+pub mod pg_catalog;
 pub mod row;
 pub mod sql;
 pub mod store;

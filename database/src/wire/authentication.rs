@@ -3,12 +3,12 @@
 //! Invariant: a client learns nothing about which users exist; an address whose attempts fail waits
 //! longer before each next one.
 
-use super::report::Report;
 use super::message::{Frontend, Reader};
+use super::report::Report;
 use super::scram::{Conversation, MECHANISM, MECHANISM_PLUS, ScramError, Verifier};
 use super::tls::Tls;
 use super::transport::{Transport, TransportError};
-use crate::limits::{STARTUP_BYTES_MAX, THROTTLED_ADDRESSES_MAX, THROTTLE_MS, THROTTLE_MS_MAX};
+use crate::limits::{STARTUP_BYTES_MAX, THROTTLE_MS, THROTTLE_MS_MAX, THROTTLED_ADDRESSES_MAX};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use std::net::IpAddr;
@@ -196,7 +196,10 @@ mod tests {
             last = next;
         }
         (0..100).for_each(|_| throttle.failed(address));
-        assert_eq!(throttle.delay(address), Duration::from_millis(THROTTLE_MS_MAX));
+        assert_eq!(
+            throttle.delay(address),
+            Duration::from_millis(THROTTLE_MS_MAX)
+        );
         throttle.succeeded(address);
         assert!(throttle.delay(address).is_zero());
         for n in 0..2 * THROTTLED_ADDRESSES_MAX as u32 {

@@ -91,6 +91,19 @@ pub(super) struct Connection {
     pub(super) portals: Portals,
     /// After an error: everything up to Sync is skipped.
     pub(super) skipping: bool,
+    /// What the transaction has done so far, for the count of commits.
+    work: Work,
+}
+
+/// What a transaction has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// Nothing yet.
+    None,
+    /// Statements.
+    Some,
+    /// It failed, or was rolled back.
+    Undone,
 }
 
 impl Connection {
@@ -135,6 +148,7 @@ impl Connection {
             statements: Statements::default(),
             portals: Portals::default(),
             skipping: false,
+            work: Work::None,
         })
     }
 
@@ -171,7 +185,9 @@ impl Connection {
                 self.transport.out.parameter_status(name, &value);
             }
         }
-        self.transport.out.key_data(self.entry.process, self.entry.key());
+        self.transport
+            .out
+            .key_data(self.entry.process, self.entry.key());
         self.transport.out.ready(TransactionStatus::Idle);
     }
 
@@ -234,7 +250,10 @@ impl Connection {
         let message = match parsed {
             Ok(message) => message,
             Err(error @ super::message::ProtocolError::Type(_)) => {
-                return Err(End::Told(Report::fatal(error.sqlstate(), error.to_string())));
+                return Err(End::Told(Report::fatal(
+                    error.sqlstate(),
+                    error.to_string(),
+                )));
             }
             Err(error) => {
                 self.fail_statement(error.into());
@@ -319,6 +338,9 @@ impl Connection {
         };
         if status == TransactionStatus::Idle {
             self.portals.end_of_transaction();
+            if std::mem::replace(&mut self.work, Work::None) == Work::Some {
+                self.shared.observer.commit();
+            }
         }
         self.entry.set_activity(activity);
         self.transport.out.ready(status);
@@ -382,7 +404,7 @@ impl Connection {
             }
             let running = self.begin_statement(statement.text());
             let done = self.run_one(statement).await;
-            self.end_statement(running, matches!(done, Ok(_)));
+            self.end_statement(running, done.is_ok());
             last = done?;
         }
         Ok(last)
@@ -411,9 +433,18 @@ impl Connection {
     }
 
     /// A statement has ended.
-    pub(super) fn end_statement(&self, (since, text): (Instant, Arc<str>), succeeded: bool) {
+    pub(super) fn end_statement(&mut self, (since, text): (Instant, Arc<str>), succeeded: bool) {
         let elapsed = since.elapsed();
         let kind = QueryKind::of(&text);
+        let undone = !succeeded
+            || text
+                .get(..8)
+                .is_some_and(|t| t.eq_ignore_ascii_case("rollback"));
+        self.work = match undone {
+            true => Work::Undone,
+            false if self.work == Work::Undone => Work::Undone,
+            false => Work::Some,
+        };
         self.shared.observer.statement(kind, succeeded, elapsed);
         let limit = self.session.timeout_ms("log_min_duration_statement");
         if limit > 0 && elapsed.as_millis() >= u128::from(limit) {
@@ -462,9 +493,12 @@ impl Connection {
             let row = row?;
             let values = row.iter().zip(&columns).enumerate();
             let count = row.len().min(columns.len());
-            self.transport.out.data_row(Counted { values, count }, |out, (index, (value, column))| {
-                super::format::write(out, value, column, format_of(formats, index))
-            });
+            self.transport.out.data_row(
+                Counted { values, count },
+                |out, (index, (value, column))| {
+                    super::format::write(out, value, column, format_of(formats, index))
+                },
+            );
             sent += 1;
             self.transport.flush_if_large().await?;
             if sent.is_multiple_of(ROWS_PER_LOOK) && turn.elapsed() >= TURN {
@@ -539,7 +573,10 @@ fn options(text: &str) -> Vec<(String, String)> {
     let mut characters = text.chars();
     while let Some(c) = characters.next() {
         match c {
-            '\\' => words.last_mut().expect("never empty").extend(characters.next()),
+            '\\' => words
+                .last_mut()
+                .expect("never empty")
+                .extend(characters.next()),
             c if c.is_whitespace() => words.push(String::new()),
             c => words.last_mut().expect("never empty").push(c),
         }
@@ -571,7 +608,11 @@ mod tests {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(
             options(r"-c geqo=off -cwork_mem=4MB  --search-path=a\ b -x"),
-            [pair("geqo", "off"), pair("work_mem", "4MB"), pair("search_path", "a b")]
+            [
+                pair("geqo", "off"),
+                pair("work_mem", "4MB"),
+                pair("search_path", "a b")
+            ]
         );
         assert_eq!(options(""), []);
     }

@@ -19,7 +19,9 @@ impl Connection {
     ) -> Result<String, Failure> {
         let _ = format;
         let direction = CopyDirection::In;
-        self.transport.out.copy_response(direction, Format::Text, columns);
+        self.transport
+            .out
+            .copy_response(direction, Format::Text, columns);
         self.transport.flush().await?;
         loop {
             let entry = self.entry.clone();
@@ -45,7 +47,8 @@ impl Connection {
                     return Err(Failure::Connection(End::Left));
                 }
                 _ => {
-                    let why = format!("unexpected message type 0x{kind:02X} during COPY from stdin");
+                    let why =
+                        format!("unexpected message type 0x{kind:02X} during COPY from stdin");
                     self.session.copy_fail(&why);
                     return Err(Report::error("08P01", why).into());
                 }
@@ -56,9 +59,11 @@ impl Connection {
     /// COPY TO STDOUT: its tag.
     pub(super) async fn copy_out(&mut self, mut copy: CopyOut) -> Result<String, Failure> {
         let direction = CopyDirection::Out;
-        self.transport.out.copy_response(direction, Format::Text, copy.columns);
+        self.transport
+            .out
+            .copy_response(direction, Format::Text, copy.columns);
         let mut lines = 0u64;
-        while let Some(line) = copy.next() {
+        for line in copy.by_ref() {
             self.transport.out.copy_data(&line?);
             self.transport.flush_if_large().await?;
             lines += 1;

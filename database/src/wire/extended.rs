@@ -55,7 +55,10 @@ impl Portals {
 }
 
 fn too_many(what: &str, limit: usize) -> Report {
-    Report::error("54000", format!("too many {what}: a session has at most {limit}"))
+    Report::error(
+        "54000",
+        format!("too many {what}: a session has at most {limit}"),
+    )
 }
 
 impl Connection {
@@ -114,7 +117,9 @@ impl Connection {
     pub(super) fn bind(&mut self, bind: &Bind<'_>) -> Result<(), Failure> {
         let prepared = self.statement(bind.statement)?;
         let protocol = |why: String| Failure::from(Report::error("08P01", why));
-        let wanted = prepared.as_ref().map_or(&[][..], |prepared| prepared.parameters());
+        let wanted = prepared
+            .as_ref()
+            .map_or(&[][..], |prepared| prepared.parameters());
         let given = bind.parameters.len();
         if bind.formats.len() > 1 && bind.formats.len() != given {
             return Err(protocol(format!(
@@ -130,7 +135,9 @@ impl Connection {
             )));
         }
         self.check_not_failed(prepared.as_ref())?;
-        let columns = prepared.as_ref().map_or(&[][..], |prepared| prepared.columns());
+        let columns = prepared
+            .as_ref()
+            .map_or(&[][..], |prepared| prepared.columns());
         if bind.result_formats.len() > 1 && bind.result_formats.len() != columns.len() {
             return Err(protocol(format!(
                 "bind message has {} result formats but query has {} columns",
@@ -172,7 +179,9 @@ impl Connection {
         let (prepared, formats) = match kind {
             Kind::Statement => {
                 let prepared = self.statement(name)?;
-                let types = prepared.as_ref().map_or(&[][..], |prepared| prepared.parameters());
+                let types = prepared
+                    .as_ref()
+                    .map_or(&[][..], |prepared| prepared.parameters());
                 let oids = types.iter().map(|data_type| data_type.oid());
                 self.transport.out.parameter_description(oids);
                 (prepared, Vec::new())
@@ -209,7 +218,11 @@ impl Connection {
     }
 
     pub(super) async fn execute(&mut self, name: &str, rows_max: usize) -> Result<(), Failure> {
-        let portal = self.portals.0.get_mut(name).ok_or_else(|| no_portal(name))?;
+        let portal = self
+            .portals
+            .0
+            .get_mut(name)
+            .ok_or_else(|| no_portal(name))?;
         let Some(prepared) = portal.prepared.clone() else {
             self.transport.out.empty_query();
             return Ok(());
@@ -218,7 +231,8 @@ impl Connection {
         match std::mem::replace(&mut portal.state, State::Done) {
             State::Ready(parameters) => {
                 self.check_not_failed(Some(&prepared))?;
-                self.start(name, &prepared, parameters, &formats, rows_max).await
+                self.start(name, &prepared, parameters, &formats, rows_max)
+                    .await
             }
             State::Running(rows) => {
                 self.check_not_failed(Some(&prepared))?;
@@ -295,7 +309,11 @@ impl Connection {
             State::Running(rows)
         } else {
             self.complete(&tag);
-            if tag.starts_with("SELECT") { State::Read } else { State::Done }
+            if tag.starts_with("SELECT") {
+                State::Read
+            } else {
+                State::Done
+            }
         };
         if let Some(portal) = self.portals.0.get_mut(name) {
             portal.state = state;
@@ -322,7 +340,10 @@ impl Connection {
     pub(super) fn deallocate(&mut self, text: &str) -> Result<Option<&'static str>, Failure> {
         let text = text.trim().trim_end_matches(';').trim_end();
         let mut words = text.split_ascii_whitespace();
-        if !words.next().is_some_and(|word| word.eq_ignore_ascii_case("deallocate")) {
+        if !words
+            .next()
+            .is_some_and(|word| word.eq_ignore_ascii_case("deallocate"))
+        {
             return Ok(None);
         }
         let mut name = words.next().unwrap_or_default();
@@ -337,7 +358,10 @@ impl Connection {
             // Those that SQL made are the session's.
             return Ok(None);
         }
-        let name = match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        let name = match name
+            .strip_prefix('"')
+            .and_then(|name| name.strip_suffix('"'))
+        {
             Some(quoted) => quoted.replace("\"\"", "\""),
             None => name.to_lowercase(),
         };

@@ -77,7 +77,9 @@ impl QueryKind {
         let text = text.trim_start();
         let end = text.bytes().position(|byte| !byte.is_ascii_alphabetic());
         let word = &text[..end.unwrap_or(text.len())];
-        let found = WORDS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+        let found = WORDS
+            .iter()
+            .find(|(name, _)| word.eq_ignore_ascii_case(name));
         found.map_or(QueryKind::Other, |(_, kind)| *kind)
     }
 }
@@ -86,6 +88,8 @@ impl QueryKind {
 pub trait Observer: Send + Sync {
     /// A statement has ended.
     fn statement(&self, kind: QueryKind, succeeded: bool, elapsed: Duration);
+    /// A transaction of a session was committed.
+    fn commit(&self);
     /// A transaction was aborted to end a deadlock.
     fn deadlock(&self);
 }
@@ -96,6 +100,7 @@ pub struct Unobserved;
 
 impl Observer for Unobserved {
     fn statement(&self, _: QueryKind, _: bool, _: Duration) {}
+    fn commit(&self) {}
     fn deadlock(&self) {}
 }
 
@@ -174,10 +179,13 @@ mod tests {
     #[test]
     fn no_literal_is_shown() {
         for (text, shown) in [
-            ("select * from t1 where a = 12.5e3", "select * from t1 where a = ?"),
+            (
+                "select * from t1 where a = 12.5e3",
+                "select * from t1 where a = ?",
+            ),
             ("create role x password 'it''s'", "create role x password ?"),
             ("select E'a\\'secret', 'b", "select E?, ?"),
-            ("select $$secret$$, $x$ 'secret' $x$, $1", "select ?, ?, $?"),
+            ("select $$secret$$, $x$ 'secret' $x$, $1", "select ?, ?, $1"),
             ("é'", "é?"),
         ] {
             assert_eq!(without_literals(text), shown);

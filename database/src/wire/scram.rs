@@ -226,7 +226,9 @@ impl Conversation {
             return Err(ScramError::Malformed("the channel binding was changed"));
         }
         if nonce.ok_or(BAD)? != self.nonce {
-            return Err(ScramError::Malformed("the nonce is not that of this conversation"));
+            return Err(ScramError::Malformed(
+                "the nonce is not that of this conversation",
+            ));
         }
         let message = format!("{},{without_proof}", self.transcript);
         let mut client_key = mac(&self.verifier.stored_key, &[message.as_bytes()]);
@@ -234,8 +236,8 @@ impl Conversation {
         let stored: [u8; 32] = Sha256::digest(client_key).into();
         let signature = mac(&self.verifier.server_key, &[message.as_bytes()]);
         // `blake3::Hash` compares in constant time.
-        let fits = blake3::Hash::from_bytes(stored)
-            == blake3::Hash::from_bytes(self.verifier.stored_key);
+        let fits =
+            blake3::Hash::from_bytes(stored) == blake3::Hash::from_bytes(self.verifier.stored_key);
         if !(fits & self.exists) {
             return Err(ScramError::Refused);
         }
@@ -248,7 +250,12 @@ mod tests {
     use super::*;
 
     /// A client, from the RFC.
-    pub(crate) fn proof(password: &str, first_bare: &str, server_first: &str, binding: &str) -> String {
+    pub(crate) fn proof(
+        password: &str,
+        first_bare: &str,
+        server_first: &str,
+        binding: &str,
+    ) -> String {
         let part = |name: &str| {
             let mut fields = server_first.split(',');
             fields.find_map(|field| field.strip_prefix(name)).unwrap()
@@ -310,7 +317,10 @@ mod tests {
         assert_eq!(salt(&server), salt(&again));
         assert!(server.ends_with(&format!(",i={ITERATIONS}")));
         let last = proof("any", "n=,r=abc", &server, "biws");
-        assert_eq!(conversation.finish(last.as_bytes()), Err(ScramError::Refused));
+        assert_eq!(
+            conversation.finish(last.as_bytes()),
+            Err(ScramError::Refused)
+        );
     }
 
     #[test]
@@ -320,11 +330,25 @@ mod tests {
         let old = proof("pencil", "n=,r=abc", &server, "biws");
         assert!(first.finish(old.as_bytes()).is_ok());
         let (second, _) = begin(Some(verifier.clone()));
-        assert!(matches!(second.finish(old.as_bytes()), Err(ScramError::Malformed(_))));
+        assert!(matches!(
+            second.finish(old.as_bytes()),
+            Err(ScramError::Malformed(_))
+        ));
         let (third, server) = begin(Some(verifier.clone()));
         let changed = proof("pencil", "n=,r=abc", &server, "eSws");
-        assert!(matches!(third.finish(changed.as_bytes()), Err(ScramError::Malformed(_))));
-        for bad in [&b""[..], b"n,,", b"n,,n=", b"n,,n=,r=", b"x,,n=,r=a", b"n,a=b,n=,r=a", b"\xff"] {
+        assert!(matches!(
+            third.finish(changed.as_bytes()),
+            Err(ScramError::Malformed(_))
+        ));
+        for bad in [
+            &b""[..],
+            b"n,,",
+            b"n,,n=",
+            b"n,,n=,r=",
+            b"x,,n=,r=a",
+            b"n,a=b,n=,r=a",
+            b"\xff",
+        ] {
             let begun = Conversation::begin(bad, "u", None, &[0; 32], false, None);
             assert!(begun.is_err(), "{bad:?}");
         }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// How the wire listens.
 #[derive(Debug, Clone)]
@@ -100,7 +100,8 @@ pub(super) struct Shared {
 pub struct Server {
     shared: Arc<Shared>,
     local: SocketAddr,
-    accepting: JoinHandle<()>,
+    accepting: Option<JoinHandle<()>>,
+    abort: AbortHandle,
     places: Arc<Semaphore>,
 }
 
@@ -148,7 +149,8 @@ impl Server {
         Ok(Server {
             shared,
             local,
-            accepting,
+            abort: accepting.abort_handle(),
+            accepting: Some(accepting),
             places,
         })
     }
@@ -156,6 +158,20 @@ impl Server {
     /// Where it listens.
     pub fn local_address(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Resolves when the listener has ended by itself, with why; never after `stop`. To be asked once.
+    pub fn ended(&mut self) -> impl Future<Output = String> + Send + use<> {
+        let accepting = self.accepting.take();
+        async move {
+            match accepting {
+                Some(accepting) => match accepting.await {
+                    Err(error) if error.is_panic() => format!("it panicked: {error}"),
+                    _ => std::future::pending().await,
+                },
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// The sessions.
@@ -167,13 +183,20 @@ impl Server {
     pub async fn stop(self) {
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.stop.notify_waiters();
-        self.accepting.abort();
+        self.abort.abort();
         let all = self.shared.options.connections_max as u32;
         loop {
             // A connection may become a session just now: until all places are free.
-            self.shared.registry.all().iter().for_each(|entry| entry.terminate());
+            self.shared
+                .registry
+                .all()
+                .iter()
+                .for_each(|entry| entry.terminate());
             let gone = self.places.acquire_many(all);
-            if tokio::time::timeout(Duration::from_millis(50), gone).await.is_ok() {
+            if tokio::time::timeout(Duration::from_millis(50), gone)
+                .await
+                .is_ok()
+            {
                 return;
             }
         }
@@ -182,7 +205,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.abort.abort();
     }
 }
 

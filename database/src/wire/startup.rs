@@ -65,13 +65,18 @@ async fn welcome(
         None | Some("") => user.clone(),
         Some(name) => name.to_owned(),
     };
-    if startup.parameter("replication").is_some_and(|value| !matches!(value, "false" | "off" | "0")) {
+    if startup
+        .parameter("replication")
+        .is_some_and(|value| !matches!(value, "false" | "off" | "0"))
+    {
         let why = "replication connections are not supported";
         return Err(Refusal::Told(Report::fatal("0A000", why)));
     }
     if startup.negotiate || !startup.unknown_options.is_empty() {
         let version = startup.minor.code();
-        transport.out.negotiate_version(version, &startup.unknown_options);
+        transport
+            .out
+            .negotiate_version(version, &startup.unknown_options);
     }
     authenticate(transport, client, &user, shared).await?;
     if database != shared.options.database {
@@ -139,7 +144,11 @@ async fn first_packet(
                     break first;
                 }
                 None => {
-                    if !transport.fill_startup().await.map_err(TransportError::from)? {
+                    if !transport
+                        .fill_startup()
+                        .await
+                        .map_err(TransportError::from)?
+                    {
                         return Err(Refusal::Left);
                     }
                 }

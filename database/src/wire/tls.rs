@@ -55,7 +55,11 @@ impl Tls {
             .and_then(|items| items.collect::<Result<Vec<_>, _>>())
             .map_err(|error| refused(certificate, "certificates", error.to_string()))?;
         let Some(first) = chain.first() else {
-            return Err(refused(certificate, "certificates", "none found".to_owned()));
+            return Err(refused(
+                certificate,
+                "certificates",
+                "none found".to_owned(),
+            ));
         };
         let endpoint = endpoint_hash(first).into();
         let key = PrivateKeyDer::from_pem_file(key)
@@ -110,7 +114,9 @@ fn der(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         length @ 0..=0x7f => (usize::from(*length), rest),
         count @ 0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(count & 0x7f))?;
-            let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
+            let length = length
+                .iter()
+                .fold(0, |sum, byte| sum << 8 | usize::from(*byte));
             (length, rest)
         }
         _ => return None,

@@ -5,9 +5,7 @@
 //! and a client that takes nothing for `WRITE_STALL_MS_MAX` is cut off.
 
 use super::message::{Backend, ProtocolError};
-use crate::limits::{
-    FLUSH_BYTES, IDLE_BUFFER_BYTES, STARTUP_BYTES_MAX, WRITE_STALL_MS_MAX,
-};
+use crate::limits::{FLUSH_BYTES, IDLE_BUFFER_BYTES, STARTUP_BYTES_MAX, WRITE_STALL_MS_MAX};
 use bytes::{Buf, BytesMut};
 use std::io;
 use std::time::Duration;
@@ -160,7 +158,9 @@ impl Transport {
             if let Some(message) = self.buffered_message(bytes_max)? {
                 return Ok(Some(message));
             }
-            let due = self.message_length(bytes_max)?.map_or(5, |length| 1 + length);
+            let due = self
+                .message_length(bytes_max)?
+                .map_or(5, |length| 1 + length);
             // While nobody waits for more than a header, others may follow in the same read.
             let room = due.max(IDLE_BUFFER_BYTES.min(bytes_max));
             if self.input.is_empty() && self.input.capacity() > IDLE_BUFFER_BYTES {

@@ -55,7 +55,10 @@ impl Watch {
         // A time beyond what a clock holds is never, too.
         let at = Instant::now().checked_add(Duration::from_millis(timeout_ms))?;
         let key = (at, state.next);
-        let is_first = state.due.first_key_value().is_none_or(|(first, _)| key < *first);
+        let is_first = state
+            .due
+            .first_key_value()
+            .is_none_or(|(first, _)| key < *first);
         state.due.insert(key, canceller.clone());
         if is_first {
             self.0.changed.notify_one();

@@ -94,7 +94,11 @@ async fn q04_a_stock_client_logs_in_with_the_password_only() {
     drop(client);
     running.await.unwrap().unwrap();
     config.password("pen");
-    let refused = config.connect(tokio_postgres::NoTls).await.map(|_| ()).unwrap_err();
+    let refused = config
+        .connect(tokio_postgres::NoTls)
+        .await
+        .map(|_| ())
+        .unwrap_err();
     assert_eq!(refused.code().unwrap().code(), "28P01");
     server.stop().await;
 }
@@ -102,7 +106,10 @@ async fn q04_a_stock_client_logs_in_with_the_password_only() {
 #[tokio::test]
 async fn q04_tls_and_the_binding_to_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (certificate, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
+    let (certificate, key) = (
+        directory.path().join("c.pem"),
+        directory.path().join("k.pem"),
+    );
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.key_pair.serialize_pem()).unwrap();
@@ -133,7 +140,10 @@ async fn q04_tls_and_the_binding_to_it() {
     assert_eq!(seen[..1], offer[..1]);
     assert_eq!(seen[5..], offer[5..]);
     // "y" says that the server has no binding: somebody took the offer away.
-    stream.write_all(&initial("SCRAM-SHA-256", b"y,,n=,r=abc")).await.unwrap();
+    stream
+        .write_all(&initial("SCRAM-SHA-256", b"y,,n=,r=abc"))
+        .await
+        .unwrap();
     assert_eq!(stream.read_u8().await.unwrap(), b'E');
     drop(stream);
     server.stop().await;
@@ -147,5 +157,8 @@ async fn files_that_are_no_certificate_are_named() {
     assert!(missing.contains("c.pem"), "{missing}");
     std::fs::write(&file, "rubbish").unwrap();
     let wrong = Tls::from_files(&file, &file).unwrap_err().to_string();
-    assert!(wrong.contains("c.pem") && wrong.contains("certificates"), "{wrong}");
+    assert!(
+        wrong.contains("c.pem") && wrong.contains("certificates"),
+        "{wrong}"
+    );
 }

@@ -93,7 +93,9 @@ impl RawClient {
             self.stream.read_exact(&mut body).await.ok()?;
             Some(body)
         };
-        let body = tokio::time::timeout(PATIENCE, read).await.expect("an answer in time")?;
+        let body = tokio::time::timeout(PATIENCE, read)
+            .await
+            .expect("an answer in time")?;
         Some(Reply { kind, body })
     }
 
@@ -102,7 +104,8 @@ impl RawClient {
         let mut replies = Vec::new();
         loop {
             let reply = self.reply().await;
-            let reply = reply.unwrap_or_else(|| panic!("{kind} wanted, the end came after {replies:?}"));
+            let reply =
+                reply.unwrap_or_else(|| panic!("{kind} wanted, the end came after {replies:?}"));
             let last = reply.kind == kind;
             replies.push(reply);
             if last {

@@ -22,7 +22,9 @@ async fn q07_connections_beyond_the_cap_are_told_so() {
     drop(held.pop());
     loop {
         let mut client = RawClient::connect(server.address).await;
-        client.send(&super::client::packet(V3_0, super::client::USER)).await;
+        client
+            .send(&super::client::packet(V3_0, super::client::USER))
+            .await;
         let first = client.reply().await.unwrap();
         if first.kind == 'R' {
             assert!(kinds(&client.until('Z').await).ends_with('Z'));

@@ -85,7 +85,10 @@ async fn q01_who_and_where() {
         (b"user\0\0\0", "28000"),
         (b"user\0nobody\0database\0cairn\0\0", "28000"),
         (b"user\0cairn\0database\0elsewhere\0\0", "3D000"),
-        (b"user\0cairn\0database\0cairn\0replication\0true\0\0", "0A000"),
+        (
+            b"user\0cairn\0database\0cairn\0replication\0true\0\0",
+            "0A000",
+        ),
         (b"user\0cairn\0", "08P01"),
         (b"user\0\xff\xfe\0\0", "22021"),
     ] {
@@ -93,7 +96,11 @@ async fn q01_who_and_where() {
         client.send(&packet(V3_0, body)).await;
         // Whether a database exists is told after authentication.
         let replies = client.until('E').await;
-        assert_eq!(replies.last().unwrap().field('C').as_deref(), Some(code), "{body:?}");
+        assert_eq!(
+            replies.last().unwrap().field('C').as_deref(),
+            Some(code),
+            "{body:?}"
+        );
         assert_eq!(client.reply().await, None);
     }
     server.stop().await;
@@ -107,8 +114,14 @@ async fn q01_a_cancel_with_a_wrong_key_does_nothing_and_says_nothing() {
     let (process, secret) = key.body.split_at(4);
     for wrong in [&secret[..4], &[0; 32], &[], &[&secret[1..], &[0]].concat()] {
         let mut client = RawClient::connect(server.address).await;
-        client.send(&packet(CANCEL, &[process, wrong].concat())).await;
-        assert_eq!(client.reply().await, None, "the connection is closed without a word");
+        client
+            .send(&packet(CANCEL, &[process, wrong].concat()))
+            .await;
+        assert_eq!(
+            client.reply().await,
+            None,
+            "the connection is closed without a word"
+        );
     }
     server.stop().await;
 }
@@ -126,7 +139,10 @@ async fn q02_nothing_in_clear_follows_a_request_for_encryption() {
         }
         let (code, message) = client.fatal().await;
         assert_eq!(code, "08P01");
-        assert_eq!(message, format!("received unencrypted data after {name} request"));
+        assert_eq!(
+            message,
+            format!("received unencrypted data after {name} request")
+        );
     }
     server.stop().await;
 }
@@ -147,7 +163,10 @@ async fn q05_trust_beyond_loopback_does_not_start() {
             Handle::current(),
         );
         let refused = started.await.map(|_| ()).unwrap_err();
-        assert!(matches!(refused, WireError::TrustBeyondLoopback(_)), "{refused}");
+        assert!(
+            matches!(refused, WireError::TrustBeyondLoopback(_)),
+            "{refused}"
+        );
     }
     database.close().unwrap();
 }

@@ -42,7 +42,10 @@ pub fn read(bytes: &[u8], element: SqlType) -> Result<String, Report> {
     let _has_null = reader.i32()?;
     let oid = reader.u32()?;
     if oid != element.oid() {
-        let message = format!("binary data has array element type {oid}, expected {}", element.oid());
+        let message = format!(
+            "binary data has array element type {oid}, expected {}",
+            element.oid()
+        );
         return Err(Report::error("42804", message));
     }
     let count = match dimensions {
@@ -66,7 +69,10 @@ pub fn read(bytes: &[u8], element: SqlType) -> Result<String, Report> {
             None => text.push_str("NULL"),
             Some(bytes) => {
                 let value = binary::read(bytes, element)?;
-                quote(&mut text, &value_to_text(element, &value).unwrap_or_default());
+                quote(
+                    &mut text,
+                    &value_to_text(element, &value).unwrap_or_default(),
+                );
             }
         }
     }
@@ -94,8 +100,14 @@ fn quote(out: &mut String, item: &str) {
 
 /// The items of a text form: `{a,"b c",NULL}`, or of a vector: `1 2`.
 fn items(text: &str) -> Vec<Option<String>> {
-    let Some(inner) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) else {
-        return text.split_whitespace().map(|item| Some(item.to_owned())).collect();
+    let Some(inner) = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'))
+    else {
+        return text
+            .split_whitespace()
+            .map(|item| Some(item.to_owned()))
+            .collect();
     };
     if inner.trim().is_empty() {
         return Vec::new();

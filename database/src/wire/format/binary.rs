@@ -71,6 +71,9 @@ pub fn read(bytes: &[u8], data_type: SqlType) -> Result<Value, Report> {
         SqlType::Double => Value::Double(f64::from_be_bytes(fixed(bytes)?)),
         SqlType::Numeric => Value::Numeric(read_numeric(bytes)?),
         SqlType::BpChar => Value::Char(text(bytes)?.trim_end_matches(' ').to_owned()),
+        SqlType::Text | SqlType::Varchar | SqlType::Name | SqlType::Unknown => {
+            Value::Text(text(bytes)?.to_owned())
+        }
         SqlType::Bytea => Value::Bytea(bytes.to_vec()),
         SqlType::Date => Value::Date(i32::from_be_bytes(fixed(bytes)?)),
         SqlType::Time => Value::Time(time(i64::from_be_bytes(fixed(bytes)?))?),
@@ -178,24 +181,46 @@ fn write_numeric(out: &mut Vec<u8>, value: &Numeric) {
     let groups: Vec<u16> = padded
         .as_bytes()
         .chunks(GROUP)
-        .map(|chunk| chunk.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+        .map(|chunk| {
+            chunk
+                .iter()
+                .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
+        })
         .collect();
     let zeros = groups.iter().take_while(|group| **group == 0).count();
-    let end = groups.iter().rposition(|group| *group != 0).map_or(zeros, |at| at + 1);
+    let end = groups
+        .iter()
+        .rposition(|group| *group != 0)
+        .map_or(zeros, |at| at + 1);
     let significant = &groups[zeros..end];
     let weight = ((whole.len() + lead) / GROUP) as i64 - 1 - zeros as i64;
-    let weight = if significant.is_empty() { 0 } else { weight as i16 };
-    let sign = if digits.sign() == Sign::Minus { NEGATIVE } else { 0 };
+    let weight = if significant.is_empty() {
+        0
+    } else {
+        weight as i16
+    };
+    let sign = if digits.sign() == Sign::Minus {
+        NEGATIVE
+    } else {
+        0
+    };
     put(significant, weight, sign, scale as u16);
 }
 
 fn read_numeric(bytes: &[u8]) -> Result<Numeric, Report> {
-    let wrong = |what: &str| Report::error("22P03", format!("invalid {what} in external \"numeric\" value"));
-    let mut words = bytes.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let wrong = |what: &str| {
+        Report::error(
+            "22P03",
+            format!("invalid {what} in external \"numeric\" value"),
+        )
+    };
+    let mut words = bytes
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let mut next = || words.next().ok_or_else(|| wrong("length"));
     let (count, weight, sign, scale) = (next()?, next()? as i16, next()?, next()?);
     let groups: Vec<u16> = words.collect();
-    if groups.len() != usize::from(count) || bytes.len() % 2 != 0 {
+    if groups.len() != usize::from(count) || !bytes.len().is_multiple_of(2) {
         return Err(wrong("length"));
     }
     match sign {
@@ -212,7 +237,9 @@ fn read_numeric(bytes: &[u8]) -> Result<Numeric, Report> {
         return Err(wrong("digit"));
     }
     let mut text = String::with_capacity(groups.len() * GROUP + 1);
-    groups.iter().for_each(|group| text.push_str(&format!("{group:04}")));
+    groups
+        .iter()
+        .for_each(|group| text.push_str(&format!("{group:04}")));
     let digits: BigInt = if text.is_empty() {
         BigInt::ZERO
     } else {
@@ -281,11 +308,18 @@ mod tests {
             (Value::Timestamp(i64::MIN), SqlType::Timestamp),
             (Value::TimestampTz(7), SqlType::TimestampTz),
             (
-                Value::Interval(Interval { months: 1, days: -2, microseconds: 3 }),
+                Value::Interval(Interval {
+                    months: 1,
+                    days: -2,
+                    microseconds: 3,
+                }),
                 SqlType::Interval,
             ),
             (Value::Json("[1, 2]".into()), SqlType::Json),
-            (Value::Jsonb(Json::parse("{\"a\": 1}").unwrap()), SqlType::Jsonb),
+            (
+                Value::Jsonb(Json::parse("{\"a\": 1}").unwrap()),
+                SqlType::Jsonb,
+            ),
             (Value::Uuid([9; 16]), SqlType::Uuid),
         ];
         for (value, data_type) in values {
@@ -293,7 +327,12 @@ mod tests {
             assert_eq!(read(&bytes, data_type).unwrap(), value, "{data_type}");
         }
         let mut padded = Vec::new();
-        write(&mut padded, &Value::Char("é".into()), SqlType::BpChar, 3 + 4);
+        write(
+            &mut padded,
+            &Value::Char("é".into()),
+            SqlType::BpChar,
+            3 + 4,
+        );
         assert_eq!(padded, "é  ".as_bytes());
     }
 

@@ -42,11 +42,7 @@ fn write_text(out: &mut Vec<u8>, value: &Value, column: &Column) {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn read(
-    bytes: Option<&[u8]>,
-    data_type: SqlType,
-    format: Format,
-) -> Result<Value, Report> {
+pub fn read(bytes: Option<&[u8]>, data_type: SqlType, format: Format) -> Result<Value, Report> {
     let Some(bytes) = bytes else {
         return Ok(Value::Null);
     };

@@ -176,7 +176,13 @@ mod tests {
 
     #[test]
     fn malformed_bodies() {
-        for body in [&b""[..], b"user", b"user\0cairn\0", b"user\0\xff\0\0", b"\0x"] {
+        for body in [
+            &b""[..],
+            b"user",
+            b"user\0cairn\0",
+            b"user\0\xff\0\0",
+            b"\0x",
+        ] {
             assert!(parse_first(&packet(3 << 16, body)).is_err(), "{body:?}");
         }
         assert!(parse_first(&packet(SSL, b"x")).is_err());
