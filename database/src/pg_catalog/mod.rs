@@ -8,6 +8,7 @@
 #![allow(clippy::result_large_err)]
 
 mod cairn;
+mod client;
 mod constraint;
 mod definition;
 mod expression;
@@ -20,6 +21,7 @@ mod server;
 mod types;
 
 pub use cairn::CairnTables;
+pub use client::equal_question;
 pub use oid::{index_oid, relation_oid, schema_oid};
 
 use crate::sql::{

@@ -13,6 +13,7 @@ use super::server::Shared;
 use super::startup::Begun;
 use super::transport::{Transport, TransportError};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::pg_catalog::equal_question;
 use crate::sql::{self, Answer, Canceller, Prepared, Rows, Session, SessionStart};
 use crate::types::Value;
 use bytes::BytesMut;
@@ -391,7 +392,13 @@ impl Connection {
     /// Runs the statements of a text: the tag of the last, which is not sent yet.
     async fn run_all(&mut self, text: &str) -> Result<Option<String>, Failure> {
         self.entry.set_statement(Arc::from(text));
-        let statements = self.session.parse(text)?;
+        let statements = match self.session.parse(text) {
+            Ok(statements) => statements,
+            Err(error) => match equal_question(text) {
+                Some(equal) => self.session.parse(&equal)?,
+                None => return Err(error.into()),
+            },
+        };
         let mut last: Option<String> = None;
         for statement in &statements {
             if let Some(tag) = last.take() {
@@ -411,7 +418,7 @@ impl Connection {
     }
 
     async fn run_one(&mut self, statement: &sql::Statement) -> Result<Option<String>, Failure> {
-        let prepared = self.session.prepare(statement, &[])?;
+        let prepared = self.prepare(statement, &[])?;
         let answer = self.execute_watched(&prepared, Vec::new()).await?;
         match answer {
             Answer::Empty => Ok(None),
@@ -424,6 +431,23 @@ impl Connection {
             Answer::CopyIn { format, columns } => self.copy_in(&format, columns).await.map(Some),
             Answer::CopyOut(copy) => self.copy_out(copy).await.map(Some),
         }
+    }
+
+    /// Prepares a statement, or the equal one of a stock client's question that our SQL refuses.
+    pub(super) fn prepare(
+        &mut self,
+        statement: &sql::Statement,
+        types: &[Option<sql::SqlType>],
+    ) -> Result<Arc<Prepared>, Failure> {
+        let error = match self.session.prepare(statement, types) {
+            Ok(prepared) => return Ok(prepared),
+            Err(error) => error,
+        };
+        let equal = equal_question(statement.text()).and_then(|equal| {
+            let statements = self.session.parse(&equal).ok()?;
+            self.session.prepare(statements.first()?, types).ok()
+        });
+        Ok(equal.ok_or(error)?)
     }
 
     /// A statement begins: what is needed at its end.

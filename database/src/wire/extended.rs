@@ -79,7 +79,7 @@ impl Connection {
             [] => None,
             [statement] => {
                 let types = parameter_types(types)?;
-                let prepared = self.session.prepare(statement, &types)?;
+                let prepared = self.prepare(statement, &types)?;
                 self.check_not_failed(Some(&prepared))?;
                 Some(prepared)
             }
