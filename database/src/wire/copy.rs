@@ -50,7 +50,8 @@ impl Connection {
                     let why =
                         format!("unexpected message type 0x{kind:02X} during COPY from stdin");
                     self.session.copy_fail(&why);
-                    return Err(Report::error("08P01", why).into());
+                    // What follows cannot be told apart from rows any more.
+                    return Err(Failure::Connection(End::Told(Report::fatal("08P01", why))));
                 }
             }
         }

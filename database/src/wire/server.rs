@@ -236,6 +236,11 @@ async fn accept(
                 return;
             };
             let session = async move {
+                let mut begun = begun;
+                if let Err(error) = begun.transport.rehome() {
+                    tracing::warn!(%client, %error, "an SQL connection cannot be served");
+                    return;
+                }
                 if let Some(connection) = Connection::new(begun, shared) {
                     connection.run().await;
                 }

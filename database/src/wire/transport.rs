@@ -54,6 +54,19 @@ impl Transport {
         }
     }
 
+    /// Moves a plain connection to the runtime that this is called on, so that the thread that is woken
+    /// by its bytes is one that handles them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn rehome(&mut self) -> io::Result<()> {
+        self.stream = match std::mem::replace(&mut self.stream, Stream::Gone) {
+            Stream::Plain(stream) => Stream::Plain(TcpStream::from_std(stream.into_std()?)?),
+            other => other,
+        };
+        Ok(())
+    }
+
     /// True once it is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))

@@ -1,13 +1,13 @@
 //! A database in a directory of its own, with the wire on a free port.
 
-use cairn_database::sql::Environment;
+use cairn_database::pg_catalog::{CairnTables, PgCatalog, Server as CatalogServer};
+use cairn_database::sql::{Environment, VirtualTables};
 use cairn_database::transaction::{Database, DatabaseOptions};
 use cairn_database::wire::{Registry, Server, Unobserved, WireOptions};
 use cairn_storage::disk::{Disk, RealDisk};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::runtime::Handle;
 
 /// A server of a test.
 pub struct TestServer {
@@ -16,6 +16,8 @@ pub struct TestServer {
     server: Option<Server>,
     database: Arc<Database>,
     _directory: TempDir,
+    /// Threads of sessions, apart from that of the test.
+    sessions: Option<tokio::runtime::Runtime>,
 }
 
 pub fn loopback() -> SocketAddr {
@@ -43,13 +45,33 @@ impl TestServer {
         )
         .unwrap();
         let registry = Arc::new(Registry::default());
+        let catalog = CatalogServer {
+            database: options.database.clone(),
+            user: options.user.clone(),
+            version: options.server_version.clone(),
+        };
+        let own: [Arc<dyn VirtualTables>; 1] = [Arc::new(CairnTables::new(
+            registry.clone(),
+            database.locks().clone(),
+        ))];
+        let mut virtual_tables = PgCatalog::providers(&catalog, &own);
+        virtual_tables.extend(own);
+        let environment = Arc::new(Environment {
+            virtual_tables,
+            ..Environment::default()
+        });
+        let sessions = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let server = Server::start(
             options,
             database.clone(),
-            Arc::new(Environment::default()),
+            environment,
             registry.clone(),
             Arc::new(Unobserved),
-            Handle::current(),
+            sessions.handle().clone(),
         )
         .await
         .unwrap();
@@ -59,6 +81,7 @@ impl TestServer {
             server: Some(server),
             database,
             _directory: directory,
+            sessions: Some(sessions),
         }
     }
 
@@ -66,5 +89,14 @@ impl TestServer {
     pub async fn stop(mut self) {
         self.server.take().unwrap().stop().await;
         self.database.close().unwrap();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // A runtime may not be waited for inside another.
+        if let Some(sessions) = self.sessions.take() {
+            sessions.shutdown_background();
+        }
     }
 }
