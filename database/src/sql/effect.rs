@@ -33,7 +33,7 @@ pub enum Effect {
     /// An advisory lock.
     Advisory {
         /// Its space and key.
-        key: (u64, u64),
+        key: (u8, u64),
         /// Others may share it.
         shared: bool,
         /// Until the end of the transaction, else of the session.
@@ -44,7 +44,7 @@ pub enum Effect {
     /// Gives an advisory lock of the session back.
     Unlock {
         /// Its space and key.
-        key: (u64, u64),
+        key: (u8, u64),
         /// It is held shared.
         shared: bool,
     },

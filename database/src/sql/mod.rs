@@ -8,19 +8,39 @@
 //! A `Session` lives with one connection. It owns the state of the transaction, the settings, the
 //! prepared statements that SQL names and the advisory locks.
 
+mod aggregate;
 mod answer;
+mod array;
+mod bind;
+mod cast;
+mod constraint;
 mod copy;
+mod define;
 mod effect;
 mod error;
+mod expr;
+mod function;
+mod name;
+mod number;
+mod parse;
+mod plan;
 mod planner;
+mod run;
 mod session;
+mod settings;
 mod statement;
+mod text;
+mod time;
 mod types;
+mod utility;
+mod utility_run;
 mod virtual_table;
 
 pub use answer::{Answer, Column, RowIterator, Rows};
+pub use constraint::SqlExpressions;
 pub use copy::{CopyFormat, CopyOut};
 pub use error::{Notice, Result, SqlError};
+pub use name::quote as quote_identifier;
 pub use planner::{Planner, QueryPlan};
 pub use session::{
     Canceller, Environment, Session, SessionStart, TransactionStatus, value_from_text,
