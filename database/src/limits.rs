@@ -50,3 +50,33 @@ pub const IDLE_SEAL_MS: u64 = 100;
 
 /// Leaf hashes in memory that are not in a tile file yet: 32 KiB of them are written at once.
 pub const LEAVES_BUFFERED_MAX: usize = 1024;
+
+// Wire.
+
+/// Bytes of a first packet and of each message before a client is known: PostgreSQL's bound.
+pub const STARTUP_BYTES_MAX: usize = 10_000;
+/// Milliseconds from the connection to the end of authentication: PostgreSQL's default.
+pub const STARTUP_MS_MAX: u64 = 60_000;
+/// Bytes of a message of a client: 16 MiB, four times what a row may have.
+pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
+/// Connections at once, those that are still unknown included: what the issue asks for.
+pub const CONNECTIONS_MAX: usize = 8_000;
+/// Bytes of a buffer that an idle connection keeps in each direction: 8,000 connections keep 64 MiB
+/// at most, and only those that have sent as much.
+pub const IDLE_BUFFER_BYTES: usize = 4 << 10;
+/// Bytes that wait before they are sent without being asked for: some frames of a network, little
+/// beside a row.
+pub const FLUSH_BYTES: usize = 32 << 10;
+/// Milliseconds that a client may take no byte of what waits for it.
+pub const WRITE_STALL_MS_MAX: u64 = 60_000;
+/// Prepared statements of a session.
+pub const STATEMENTS_MAX: usize = 10_000;
+/// Portals of a session; each holds its parameters, and its rows once it runs.
+pub const PORTALS_MAX: usize = 1_000;
+/// Milliseconds that the answer to an attempt waits after one failed from the same address; twice as
+/// long with each more.
+pub const THROTTLE_MS: u64 = 50;
+/// The longest of these waits: well below the bound of the startup.
+pub const THROTTLE_MS_MAX: u64 = 5_000;
+/// Addresses whose failures are counted.
+pub const THROTTLED_ADDRESSES_MAX: usize = 4_096;

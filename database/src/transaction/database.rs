@@ -1,7 +1,7 @@
 //! The database of one group: store, log, locks and the pipeline between them.
 
 use super::clock::{Clock, SystemClock};
-use super::constraint::{Expressions, NoExpressions};
+use super::constraint::Expressions;
 use super::error::{Error, Result};
 use super::maintenance::Upkeep;
 use super::planted::Planted;
@@ -49,7 +49,7 @@ impl Default for DatabaseOptions {
             write_set_memory_bytes: WRITE_SET_MEMORY_BYTES,
             clock: Arc::new(SystemClock::default()),
             history_ms: super::maintenance::HISTORY_MS,
-            expressions: Arc::new(NoExpressions),
+            expressions: Arc::new(crate::sql::SqlExpressions::default()),
             threads: true,
             planted: Planted::default(),
         }

@@ -7,6 +7,9 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+use utoipa::ToSchema;
+
 use super::model::address::{AddressSummary, UtxoPage};
 use super::model::amount::PebblesDelta;
 use super::model::block::{BlockDetail, BlockRef, BlockSeal, BlockSummary, ChainPoint, HeaderItem};
@@ -77,6 +80,29 @@ pub enum AddressError {
     OtherNetwork(String),
 }
 
+/// `POST /v1/sql`
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SqlRequest {
+    /// One statement.
+    pub sql: String,
+    /// Values of `$1`, `$2`, …: strings, numbers, booleans or null.
+    #[serde(default)]
+    #[schema(value_type = Vec<Object>)]
+    pub params: Vec<serde_json::Value>,
+}
+
+/// Why a statement failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlFailure {
+    /// Five characters of PostgreSQL's list.
+    pub sqlstate: String,
+    /// One line for people.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
 /// An address that was read by [`Backend::parse_address`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -137,6 +163,29 @@ pub trait ChainView: Send + Sync {
     /// # Errors
     /// When the store fails.
     fn transaction(&self, txid: Hash32) -> Answer<Option<TransactionDetail>>;
+
+    /// The coinbase and the transactions of the main chain's block at a height, in order; none above
+    /// the tip.
+    ///
+    /// # Errors
+    /// When the store fails, or this view has no such list.
+    fn block_transactions(&self, height: u64) -> Answer<Vec<TransactionDetail>> {
+        let _ = height;
+        Err(BackendError::NotAvailable(
+            "this view does not list a block's transactions".to_owned(),
+        ))
+    }
+
+    /// Whether an output is unspent at the tip.
+    ///
+    /// # Errors
+    /// When the store fails, or this view has no coins.
+    fn is_unspent(&self, txid: Hash32, index: u32) -> Answer<bool> {
+        let _ = (txid, index);
+        Err(BackendError::NotAvailable(
+            "this view has no coins".to_owned(),
+        ))
+    }
 
     /// A proof that a transaction is in its block; none when it is not confirmed.
     ///
@@ -315,6 +364,16 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// As [`Backend::get_work`].
     fn submit_work(&self, data: &[u8]) -> Answer<Result<(), String>>;
+
+    /// Runs one SQL statement: its rows as lines of JSON, or what is wrong with it. None when this node
+    /// does not serve SQL.
+    ///
+    /// # Errors
+    /// [`BackendError::NotAvailable`] when SQL asks for a password and this API asks for none.
+    fn sql(&self, request: SqlRequest) -> Answer<Option<Result<String, SqlFailure>>> {
+        let _ = request;
+        Ok(None)
+    }
 
     /// libp2p's own metrics as an OpenMetrics page; empty when there are none.
     fn libp2p_metrics(&self) -> String;

@@ -39,9 +39,19 @@ pub struct NodeArgs {
     /// The token that writes need when --api is not loopback; mode 0600 [env: CAIRN_API_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     pub api_token_file: Option<String>,
-    /// Serve SQL here [env: CAIRN_SQL]
+    /// Serve SQL here [env: CAIRN_SQL] [default with the role sql: 127.0.0.1:5432]
     #[arg(long, value_name = "ADDR:PORT")]
     pub sql: Option<String>,
+    /// The password of SQL clients; needed when --sql is not loopback; mode 0600
+    /// [env: CAIRN_SQL_PASSWORD_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub sql_password_file: Option<String>,
+    /// The certificate chain with which SQL clients may encrypt [env: CAIRN_SQL_TLS_CERTIFICATE]
+    #[arg(long, value_name = "FILE", requires = "sql_tls_key")]
+    pub sql_tls_certificate: Option<String>,
+    /// The certificate's private key [env: CAIRN_SQL_TLS_KEY]
+    #[arg(long, value_name = "FILE", requires = "sql_tls_certificate")]
+    pub sql_tls_key: Option<String>,
     /// Serve Stratum here [env: CAIRN_STRATUM]
     #[arg(long, value_name = "ADDR:PORT")]
     pub stratum: Option<String>,
@@ -61,7 +71,7 @@ pub struct NodeArgs {
     /// Vote with this key [env: CAIRN_VALIDATOR_KEY]
     #[arg(long, value_name = "FILE")]
     pub validator_key: Option<String>,
-    /// The parts that run [env: CAIRN_ROLES] [default: ledger]
+    /// The parts that run [env: CAIRN_ROLES] [default: ledger, and sql with --sql]
     #[arg(long, value_name = "ledger,sql")]
     pub roles: Option<String>,
     /// The form of the log on standard error [env: CAIRN_LOG] [default: text]
@@ -82,6 +92,9 @@ impl NodeArgs {
             ("api", &self.api),
             ("api_token_file", &self.api_token_file),
             ("sql", &self.sql),
+            ("sql_password_file", &self.sql_password_file),
+            ("sql_tls_certificate", &self.sql_tls_certificate),
+            ("sql_tls_key", &self.sql_tls_key),
             ("stratum", &self.stratum),
             ("threads", &self.threads),
             ("miner_priority", &self.miner_priority),

@@ -67,6 +67,21 @@ pub(super) const KEYS: &[Key] = &[
         expected: "ADDR:PORT such as 127.0.0.1:5432",
     },
     Key {
+        name: "sql_password_file",
+        kind: Kind::Text,
+        expected: "a file with mode 0600",
+    },
+    Key {
+        name: "sql_tls_certificate",
+        kind: Kind::Text,
+        expected: "a PEM file with a certificate chain",
+    },
+    Key {
+        name: "sql_tls_key",
+        kind: Kind::Text,
+        expected: "a PEM file with a private key",
+    },
+    Key {
         name: "stratum",
         kind: Kind::Text,
         expected: "ADDR:PORT such as 127.0.0.1:3333",

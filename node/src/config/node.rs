@@ -16,6 +16,7 @@ use super::{MEMORY_BYTES_MIN, THREADS_MAX};
 
 pub(super) const DEFAULT_P2P: &str = "/ip4/127.0.0.1/tcp/7000";
 const DEFAULT_API: &str = "127.0.0.1:8080";
+pub(super) const DEFAULT_SQL: &str = "127.0.0.1:5432";
 
 /// Which chain a node follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +69,12 @@ pub struct NodeConfig {
     pub api_token_file: Option<PathBuf>,
     /// Where the PostgreSQL wire listens.
     pub sql: Option<SocketAddr>,
+    /// The file with the password that SQL clients need; required on a listener that is not loopback.
+    pub sql_password_file: Option<PathBuf>,
+    /// The certificate chain with which SQL clients may encrypt.
+    pub sql_tls_certificate: Option<PathBuf>,
+    /// Its private key.
+    pub sql_tls_key: Option<PathBuf>,
     /// Where Stratum listens.
     pub stratum: Option<SocketAddr>,
     /// Whether to mine.
@@ -105,6 +112,13 @@ impl NodeConfig {
                 file => ChainChoice::File(file.into()),
             })
         })?;
+        let sql = settings.text("sql", socket)?;
+        let roles = roles(settings.list("roles", role)?, sql.is_some());
+        // A role without a place has the usual one.
+        let sql = match roles.contains(&Role::Sql) {
+            true => sql.or_else(|| DEFAULT_SQL.parse().ok()),
+            false => sql,
+        };
         Ok(Self {
             chain: chain.ok_or_else(|| ConfigError::missing("chain"))?,
             data_dir: settings
@@ -122,7 +136,10 @@ impl NodeConfig {
                 .text("api", socket)?
                 .unwrap_or_else(|| DEFAULT_API.parse().expect("a literal socket address")),
             api_token_file: settings.text("api_token_file", path)?,
-            sql: settings.text("sql", socket)?,
+            sql,
+            sql_password_file: settings.text("sql_password_file", path)?,
+            sql_tls_certificate: settings.text("sql_tls_certificate", path)?,
+            sql_tls_key: settings.text("sql_tls_key", path)?,
             stratum: settings.text("stratum", socket)?,
             mine: settings.flag("mine")?,
             threads: settings.parsed("threads", Kind::Count, |raw| match raw {
@@ -132,7 +149,7 @@ impl NodeConfig {
             miner_priority: settings.text("miner_priority", priority)?,
             mine_to: settings.text("mine_to", |text| Some(text.to_owned()))?,
             validator_key: settings.text("validator_key", path)?,
-            roles: roles(settings.list("roles", role)?),
+            roles,
             log: settings.text("log", log_format)?.unwrap_or_default(),
             max_memory_bytes: settings.parsed("max_memory", Kind::Size, |raw| match raw {
                 Raw::Text(text) => parse_size(text).filter(|bytes| *bytes >= MEMORY_BYTES_MIN),
@@ -141,12 +158,11 @@ impl NodeConfig {
         })
     }
 
-    /// Settings of this configuration that belong to parts which are not in this program yet; the
-    /// node accepts and ignores them, and says so.
+    /// Settings of this configuration that have no effect; the node accepts them and says so.
     pub fn ignored(&self) -> Vec<&'static str> {
         let mut parts = Vec::new();
-        if self.sql.is_some() || self.roles.contains(&Role::Sql) {
-            parts.push("the SQL server is not part of this version: `sql` is accepted and ignored");
+        if self.sql.is_some() && !self.roles.contains(&Role::Sql) {
+            parts.push("`sql` is ignored: the role sql is not among `roles`");
         }
         parts
     }
@@ -160,10 +176,14 @@ fn role(text: &str) -> Option<Role> {
     }
 }
 
-fn roles(given: Option<Vec<Role>>) -> Vec<Role> {
+/// Without roles the ledger runs, and SQL where it has a place.
+fn roles(given: Option<Vec<Role>>, has_sql: bool) -> Vec<Role> {
     let mut roles = given
         .filter(|roles| !roles.is_empty())
-        .unwrap_or(vec![Role::Ledger]);
+        .unwrap_or(match has_sql {
+            true => vec![Role::Ledger, Role::Sql],
+            false => vec![Role::Ledger],
+        });
     roles.sort();
     roles.dedup();
     roles

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::node::DEFAULT_P2P;
+use super::node::{DEFAULT_P2P, DEFAULT_SQL};
 use super::{
     CONFIG_FILE_BYTES_MAX, ChainChoice, ConfigError, Layer, LogFormat, NodeConfig, Raw, Role,
     Source,
@@ -57,6 +57,9 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         api = "127.0.0.1:4"
         api_token_file = "t"
         sql = "127.0.0.1:5"
+        sql_password_file = "p"
+        sql_tls_certificate = "c"
+        sql-tls-key = "q"
         stratum = "127.0.0.1:6"
         mine = true
         threads = 7
@@ -78,6 +81,9 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
         ("CAIRN_API", "127.0.0.1:4"),
         ("CAIRN_API_TOKEN_FILE", "t"),
         ("CAIRN_SQL", "127.0.0.1:5"),
+        ("CAIRN_SQL_PASSWORD_FILE", "p"),
+        ("CAIRN_SQL_TLS_CERTIFICATE", "c"),
+        ("CAIRN_SQL_TLS_KEY", "q"),
         ("CAIRN_STRATUM", "127.0.0.1:6"),
         ("CAIRN_MINE", "1"),
         ("CAIRN_THREADS", "7"),
@@ -102,7 +108,23 @@ fn every_setting_can_come_from_a_file_and_from_the_environment() {
     );
     assert_eq!(from_file.roles, vec![Role::Ledger, Role::Sql]);
     assert_eq!(from_file.max_memory_bytes, Some(1 << 30));
-    assert_eq!(from_file.ignored().len(), 1);
+    assert_eq!(from_file.ignored(), Vec::<&str>::new());
+}
+
+#[test]
+fn sql_runs_where_it_has_a_role_or_a_place() {
+    let of = |text: &str| {
+        let base = "chain='devnet'\ndata_dir='d'\n";
+        NodeConfig::resolve(&[file(&format!("{base}{text}"))]).unwrap()
+    };
+    let role = of("roles = 'ledger,sql'");
+    assert_eq!(role.sql, Some(DEFAULT_SQL.parse().unwrap()));
+    let place = of("sql = '127.0.0.1:5'");
+    assert_eq!(place.roles, vec![Role::Ledger, Role::Sql]);
+    assert_eq!(place.ignored(), Vec::<&str>::new());
+    let apart = of("sql = '127.0.0.1:5'\nroles = 'ledger'");
+    assert_eq!(apart.ignored().len(), 1);
+    assert_eq!(of("").sql, None);
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::cli::output;
 
 /// More nodes than this on one machine are a mistake; each takes some 60 MB and a miner.
 const NODES_MAX: u16 = 64;
+/// The parts that the nodes run unless told otherwise.
+const ROLES_DEFAULT: &str = "ledger,sql";
 /// A day: the longest block time that a specification may have.
 const BLOCK_TIME_MS_MAX: u64 = 86_400_000;
 
@@ -50,7 +52,7 @@ pub struct DevnetArgs {
     /// Time between blocks, such as 2s or 500ms [default: 2s]
     #[arg(long, value_name = "TIME", conflicts_with = "spec", value_parser = parse_block_time)]
     pub block_time: Option<u64>,
-    /// The parts that the nodes run
+    /// The parts that the nodes run [default: ledger,sql]
     #[arg(long, value_name = "ledger,sql")]
     pub roles: Option<String>,
     /// Port for peers of node 0; node i takes this + i [default: 7000, or the next free one]
@@ -59,7 +61,7 @@ pub struct DevnetArgs {
     /// Port of the HTTP interface of node 0 [default: 8080, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub api_port: Option<u16>,
-    /// Port of the SQL interface of node 0; SQL is not built yet
+    /// Port of the SQL interface of node 0 [default: 5432, or the next free one]
     #[arg(long, value_name = "PORT")]
     pub sql_port: Option<u16>,
     /// A chain specification to start from instead of the built-in one
@@ -173,9 +175,10 @@ fn order(args: DevnetArgs) -> Order {
         },
         is_fresh: args.fresh,
         restarts: args.restart,
-        roles: args.roles,
+        roles: args.roles.unwrap_or_else(|| ROLES_DEFAULT.to_owned()),
         p2p: base("p2p", "--p2p-port", args.p2p_port, 7000),
         api: base("api", "--api-port", args.api_port, 8080),
+        sql: base("sql", "--sql-port", args.sql_port, 5432),
     }
 }
 

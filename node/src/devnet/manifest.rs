@@ -36,7 +36,7 @@ pub struct ManifestNode {
     pub p2p: String,
     /// `host:port` of its HTTP interface.
     pub api: String,
-    /// `host:port` of its SQL interface; none while SQL is not built.
+    /// `host:port` of its SQL interface; none without the role sql.
     pub sql: Option<String>,
     /// Its data directory.
     pub data_dir: PathBuf,

@@ -22,6 +22,8 @@ pub struct NodePlan {
     pub p2p_port: u16,
     /// The port of its HTTP interface.
     pub api_port: u16,
+    /// The port of its SQL interface, if its roles give it one.
+    pub sql_port: Option<u16>,
     /// Its wallet's receive address.
     pub address: String,
     /// Where its mining rewards go.
@@ -41,6 +43,11 @@ impl NodePlan {
         format!("127.0.0.1:{}", self.api_port)
     }
 
+    /// `host:port` of its SQL interface.
+    pub fn sql(&self) -> Option<String> {
+        self.sql_port.map(|port| format!("127.0.0.1:{port}"))
+    }
+
     /// The URL of its HTTP interface.
     pub fn url(&self) -> String {
         format!("http://{}", self.api())
@@ -56,12 +63,7 @@ impl NodePlan {
     }
 
     /// The command line after the program's name.
-    pub fn arguments(
-        &self,
-        layout: &Layout,
-        bootnodes: &[String],
-        roles: Option<&str>,
-    ) -> Vec<OsString> {
+    pub fn arguments(&self, layout: &Layout, bootnodes: &[String], roles: &str) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: &Path| {
             arguments.extend([OsString::from(name), value.as_os_str().to_owned()]);
@@ -70,12 +72,13 @@ impl NodePlan {
         add("--data-dir", &layout.node_directory(&self.name()));
         add("--p2p", Path::new(&self.multiaddress(None)));
         add("--api", Path::new(&self.api()));
+        if let Some(sql) = self.sql() {
+            add("--sql", Path::new(&sql));
+        }
         for bootnode in bootnodes {
             add("--bootnode", Path::new(bootnode));
         }
-        if let Some(roles) = roles {
-            add("--roles", Path::new(roles));
-        }
+        add("--roles", Path::new(roles));
         add("--mine-to", Path::new(&self.mine_to));
         // The rate is bounded by the specification: more threads would only wake more often.
         add("--threads", Path::new("1"));
@@ -137,7 +140,7 @@ impl Node {
             peer_id: self.peer_id.clone().unwrap_or_default(),
             p2p: self.plan.multiaddress(self.peer_id.as_deref()),
             api: self.plan.api(),
-            sql: None,
+            sql: self.plan.sql(),
             data_dir: layout.node_directory(&self.plan.name()),
             address: self.plan.address.clone(),
         }
@@ -162,6 +165,7 @@ mod tests {
             number: 1,
             p2p_port: 7001,
             api_port: 8081,
+            sql_port: Some(5433),
             address: "dcrn1node".into(),
             mine_to: "dcrn1miner".into(),
             validator_key: None,
@@ -172,12 +176,13 @@ mod tests {
     fn the_command_line_is_the_one_of_the_interface() {
         let layout = Layout::new(Path::new("/d")).unwrap();
         let bootnodes = ["/ip4/127.0.0.1/tcp/7000".to_owned()];
-        let arguments = plan().arguments(&layout, &bootnodes, Some("ledger"));
+        let arguments = plan().arguments(&layout, &bootnodes, "ledger,sql");
         let line = arguments.join(OsString::from(" ").as_os_str());
         assert_eq!(
             line.to_str().unwrap(),
             "node --chain /d/chain.toml --data-dir /d/node-1 --p2p /ip4/127.0.0.1/tcp/7001 \
-             --api 127.0.0.1:8081 --bootnode /ip4/127.0.0.1/tcp/7000 --roles ledger \
+             --api 127.0.0.1:8081 --sql 127.0.0.1:5433 --bootnode /ip4/127.0.0.1/tcp/7000 \
+             --roles ledger,sql \
              --mine-to dcrn1miner --threads 1 --mine"
         );
     }

@@ -68,9 +68,12 @@ pub fn welcome(manifest: &Manifest, root: &Path, words: &str, balance: &str) -> 
     let mut lines = vec![format!("devnet in {}", root.display())];
     for node in &manifest.nodes {
         let (name, api, p2p) = (&node.name, &node.api, &node.p2p);
-        let sql = node.sql.as_ref().map_or("not built".to_owned(), |sql| {
-            format!("postgresql://cairn@{sql}/cairn")
-        });
+        let sql = node
+            .sql
+            .as_ref()
+            .map_or("off: --roles has no sql".to_owned(), |sql| {
+                format!("postgresql://cairn@{sql}/cairn")
+            });
         lines.push(format!("{name}  explorer  http://{api}/"));
         let indent = " ".repeat(name.len());
         lines.push(format!("{indent}  api       http://{api}/v1/status"));

@@ -31,11 +31,20 @@ pub struct Order {
     /// `--restart`.
     pub restarts: bool,
     /// `--roles`, passed on.
-    pub roles: Option<String>,
+    pub roles: String,
     /// `--p2p-port`.
     pub p2p: PortBase,
     /// `--api-port`.
     pub api: PortBase,
+    /// `--sql-port`.
+    pub sql: PortBase,
+}
+
+impl Order {
+    /// Whether the nodes speak SQL.
+    pub fn has_sql(&self) -> bool {
+        self.roles.split(',').any(|role| role.trim() == "sql")
+    }
 }
 
 /// A directory in which nodes can be started.
@@ -184,9 +193,10 @@ mod tests {
             chain: ChainOrder::default(),
             is_fresh: false,
             restarts: false,
-            roles: None,
+            roles: "ledger".to_owned(),
             p2p: base("p2p", "--p2p-port", 7000),
             api: base("api", "--api-port", 8080),
+            sql: base("sql", "--sql-port", 5432),
         }
     }
 

@@ -164,7 +164,12 @@ impl Supervisor {
     fn plan(&mut self, number: usize) -> Result<(), DevnetError> {
         let p2p = self.ports.pick(self.order.p2p, number)?;
         let api = self.ports.pick(self.order.api, number)?;
-        for note in [p2p.note, api.note].into_iter().flatten() {
+        let sql = match self.order.has_sql() {
+            true => Some(self.ports.pick(self.order.sql, number)?),
+            false => None,
+        };
+        let (sql_port, sql_note) = sql.map_or((None, None), |sql| (Some(sql.port), sql.note));
+        for note in [p2p.note, api.note, sql_note].into_iter().flatten() {
             self.report.say(&note);
         }
         let address = node_address(&self.layout, number)?;
@@ -174,6 +179,7 @@ impl Supervisor {
             number,
             p2p_port,
             api_port,
+            sql_port,
             address,
             mine_to,
             validator_key: validator_key(&self.layout, &self.params, number)?,
@@ -217,7 +223,7 @@ impl Supervisor {
         let bootnodes: Vec<String> = others
             .map(|node| node.plan.multiaddress(node.peer_id.as_deref()))
             .collect();
-        let arguments = plan.arguments(&self.layout, &bootnodes, self.order.roles.as_deref());
+        let arguments = plan.arguments(&self.layout, &bootnodes, &self.order.roles);
         let log = self.layout.log_file(&plan.name());
         let child = Child::spawn(&self.program, &arguments, &log)?;
         let (url, pid) = (plan.url(), child.pid());

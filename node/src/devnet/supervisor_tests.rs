@@ -49,9 +49,10 @@ impl Devnet {
             chain: ChainOrder::default(),
             is_fresh: false,
             restarts,
-            roles: None,
+            roles: "ledger".to_owned(),
             p2p: base("p2p"),
             api: base("api"),
+            sql: base("sql"),
         };
         let inner = layout.clone();
         let thread = std::thread::spawn(move || run_program(inner, order, program));
@@ -253,9 +254,10 @@ fn the_first_block_is_the_one_after_the_baseline() {
         chain: ChainOrder::default(),
         is_fresh: false,
         restarts: false,
-        roles: None,
+        roles: "ledger".to_owned(),
         p2p: base("p2p"),
         api: base("api"),
+        sql: base("sql"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

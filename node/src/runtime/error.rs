@@ -75,6 +75,20 @@ pub enum NodeError {
     /// Stratum cannot be served.
     #[error(transparent)]
     Stratum(#[from] StratumError),
+    /// The database cannot be opened.
+    #[error("the database in {}: {cause}", path.display())]
+    Database {
+        /// Its directory.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// SQL cannot be served.
+    #[error(transparent)]
+    Sql(#[from] cairn_database::wire::WireError),
+    /// A file that SQL needs cannot be used.
+    #[error("{0}")]
+    SqlFile(String),
     /// Stratum is asked for where no foreign miner can mine.
     #[error("--stratum: {0}")]
     ForeignMiners(String),
@@ -106,6 +120,8 @@ impl NodeError {
                 | NodeError::Multiaddr { .. }
                 | NodeError::Missing(_)
                 | NodeError::ForeignMiners(_)
+                | NodeError::SqlFile(_)
+                | NodeError::Sql(cairn_database::wire::WireError::TrustBeyondLoopback(_))
         )
     }
 }

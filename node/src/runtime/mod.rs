@@ -23,6 +23,7 @@ mod peers;
 mod power;
 pub(crate) mod relay;
 mod serve;
+mod sql;
 #[cfg(test)]
 mod swarm_tests;
 mod sync;
@@ -56,6 +57,7 @@ use net::NetTask;
 use net_metrics::NetMetrics;
 use peers::PeerNumbers;
 use relay::Relay;
+use sql::{SqlConfig, SqlMetrics, SqlPart};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -136,7 +138,10 @@ async fn run_parts(
     // Signals are caught before anything is started, so that none is missed.
     let mut signals = Signals::new().map_err(NodeError::Runtime)?;
     let miner = start_miner(config, &params)?;
-    let metrics = Arc::new(Metrics::new(&known_labels(&miner)));
+    let metrics = Arc::new(Metrics::new(&known_labels(
+        &miner,
+        config.roles.contains(&Role::Sql),
+    )));
     let (fault, mut failure) = mpsc::channel::<Fault>(1);
     let ledger = start_ledger(config, &params, directory, &metrics, fault)?;
     let (network, events) = start_network(config, &params, directory, &ledger)?;
@@ -204,6 +209,11 @@ async fn run_parts(
         .expect("the families have names of their own");
     let stopping = Arc::new(AtomicBool::new(false));
     let failed = Arc::new(OnceLock::new());
+    let has_sql = config.roles.contains(&Role::Sql);
+    let sql_metrics = has_sql.then(|| {
+        Arc::new(SqlMetrics::new(metrics.registry()).expect("the families have names of their own"))
+    });
+    let sql_gate = Arc::new(OnceLock::new());
     let backend = Arc::new(NodeBackend {
         ledger: ledger.clone(),
         network: network.clone(),
@@ -219,7 +229,10 @@ async fn run_parts(
         failed: Arc::clone(&failed),
         metrics: Arc::clone(&metrics),
         net_metrics,
-        stores: stores(directory),
+        sql: Arc::clone(&sql_gate),
+        sql_is_open: config.sql_password_file.is_none() || config.api_token_file.is_some(),
+        sql_metrics: sql_metrics.clone(),
+        stores: stores(directory, has_sql),
         runtime: tokio::runtime::Handle::current(),
     });
     let hub = Arc::new(EventHub::default());
@@ -230,11 +243,33 @@ async fn run_parts(
         token_file: config.api_token_file.clone(),
         limits: Default::default(),
     };
+    let sql = match sql_metrics {
+        Some(sql_metrics) => {
+            let part = SqlConfig {
+                node: config,
+                directory,
+                backend: backend.clone(),
+                is_devnet: params.is_devnet(),
+                metrics: sql_metrics,
+                disk: MeasuredDisk::new(metrics.storage_sync_seconds.clone()),
+            };
+            let part = SqlPart::start(&mut tasks, part).await?;
+            let _ = sql_gate.set(part.gate().clone());
+            Some(part)
+        }
+        None => None,
+    };
     let api = ApiServer::start(settings, backend, hub, metrics).await?;
     if let Some(foreign) = &foreign {
         say(&format!(
             "stratum stratum+tcp://{}",
             foreign.local_address()
+        ));
+    }
+    if let Some(sql) = &sql {
+        say(&format!(
+            "sql postgresql://cairn@{}/cairn",
+            sql.local_address()
         ));
     }
     say(&format!("api http://{}", api.local_address()));
@@ -251,7 +286,7 @@ async fn run_parts(
         }
     };
     stopping.store(true, Ordering::Relaxed);
-    stop_parts(foreign, api, &network, &ledger).await;
+    stop_parts(foreign, api, sql, &network, &ledger).await;
     outcome
 }
 
@@ -259,6 +294,7 @@ async fn run_parts(
 async fn stop_parts(
     foreign: Option<StratumServer>,
     api: ApiServer,
+    sql: Option<SqlPart>,
     network: &NetworkHandle,
     ledger: &LedgerHandle,
 ) {
@@ -272,6 +308,10 @@ async fn stop_parts(
     }
     if tokio::time::timeout(STOP_MAX, api.stop()).await.is_err() {
         late("api");
+    }
+    if let Some(sql) = sql {
+        // Two steps: the sessions, and the database behind them.
+        sql.stop(STOP_MAX / 2).await;
     }
     if tokio::time::timeout(STOP_MAX, network.shutdown())
         .await
@@ -299,7 +339,8 @@ fn start_miner(config: &NodeConfig, params: &ChainParams) -> Result<Arc<Miner>, 
     Ok(Arc::new(miner))
 }
 
-fn known_labels(miner: &Miner) -> KnownLabels {
+fn known_labels(miner: &Miner, has_sql: bool) -> KnownLabels {
+    let stores = STORES.iter().chain(has_sql.then_some(&SQL_STORE));
     let kernels = miner.hash_rates().into_iter().map(|rate| {
         (
             rate.algo.name().to_owned(),
@@ -312,7 +353,7 @@ fn known_labels(miner: &Miner) -> KnownLabels {
             .iter()
             .map(|queue| queue.label().to_owned())
             .collect(),
-        stores: STORES.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        stores: stores.map(|(name, _)| (*name).to_owned()).collect(),
     }
 }
 
@@ -323,9 +364,13 @@ const STORES: [(&str, &str); 3] = [
     ("peers", "peers.redb"),
 ];
 
-fn stores(directory: &DataDirectory) -> Vec<(&'static str, PathBuf)> {
+/// The store that a node has with the role sql.
+const SQL_STORE: (&str, &str) = ("sql", sql::DIRECTORY);
+
+fn stores(directory: &DataDirectory, has_sql: bool) -> Vec<(&'static str, PathBuf)> {
     STORES
         .iter()
+        .chain(has_sql.then_some(&SQL_STORE))
         .map(|(name, path)| (*name, directory.join(path)))
         .collect()
 }

@@ -126,9 +126,24 @@ impl SnapshotView {
         let Some(block) = self.body(&id)? else {
             return Ok(None);
         };
+        let spent = match place.index {
+            0 => Vec::new(),
+            _ => self.spent(&id)?,
+        };
+        Ok(self.transaction_of(&id, &block, &spent, place.index))
+    }
+
+    /// The transaction at a place of a block that was read already; 0 is the coinbase.
+    fn transaction_of(
+        &self,
+        id: &BlockId,
+        block: &Block,
+        spent: &[Coin],
+        index: u32,
+    ) -> Option<TransactionDetail> {
         let network = self.params.network();
-        let Some(index) = place.index.checked_sub(1) else {
-            let place = self.place(&block, &id, None);
+        let Some(index) = index.checked_sub(1) else {
+            let place = self.place(block, id, None);
             let mut detail = convert::coinbase(network, &block.coinbase, place);
             if block.extension.height == 0 {
                 // Funded accounts are spent by the name of genesis' coinbase.
@@ -136,27 +151,24 @@ impl SnapshotView {
                 let outputs: Vec<_> = funded.map(|(_, coin)| coin.output.clone()).collect();
                 detail.outputs = convert::outputs(network, &outputs);
             }
-            return Ok(Some(detail));
+            return Some(detail);
         };
-        let Some(tx) = block.transactions.get(index as usize) else {
-            return Ok(None);
-        };
+        let tx = block.transactions.get(index as usize)?;
         let before = block.transactions[..index as usize]
             .iter()
             .map(|tx| tx.inputs.len());
         let first = before.sum::<usize>();
-        let spent = self.spent(&id)?;
         let coins = spent
             .get(first..first + tx.inputs.len())
             .unwrap_or_default();
-        let place = self.place(&block, &id, Some(index));
-        Ok(Some(convert::transaction(
+        let place = self.place(block, id, Some(index));
+        Some(convert::transaction(
             network,
             tx,
             &tx.ids(),
             coins,
             Some(place),
-        )))
+        ))
     }
 }
 
@@ -280,6 +292,28 @@ impl ChainView for SnapshotView {
             Some(place) => self.transaction_at(place),
             None => Ok(None),
         }
+    }
+
+    fn block_transactions(&self, height: u64) -> Answer<Vec<TransactionDetail>> {
+        let Some(id) = self.snapshot.block_id_at(height).map_err(fault)? else {
+            return Ok(Vec::new());
+        };
+        let Some(block) = self.body(&id)? else {
+            return Ok(Vec::new());
+        };
+        let spent = self.spent(&id)?;
+        let count = u32::try_from(block.transactions.len()).unwrap_or(u32::MAX);
+        let transactions =
+            (0..=count).filter_map(|index| self.transaction_of(&id, &block, &spent, index));
+        Ok(transactions.collect())
+    }
+
+    fn is_unspent(&self, txid: Hash32, index: u32) -> Answer<bool> {
+        let outpoint = OutPoint {
+            txid: TxId(txid.0),
+            index,
+        };
+        Ok(self.snapshot.coin(&outpoint).map_err(fault)?.is_some())
     }
 
     fn transaction_proof(&self, txid: Hash32) -> Answer<Option<TransactionProof>> {

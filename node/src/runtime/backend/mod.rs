@@ -16,8 +16,10 @@ use super::ledger::{LedgerHandle, SubmitError as LedgerSubmitError};
 use super::mining::NodeMiner;
 use super::net_metrics::NetMetrics;
 use super::relay::Relay;
+use super::sql::{SqlGate, SqlMetrics};
 use crate::api::backend::{
-    Address, AddressError, Answer, Backend, BackendError, ChainView, SubmitError,
+    Address, AddressError, Answer, Backend, BackendError, ChainView, SqlFailure, SqlRequest,
+    SubmitError,
 };
 use crate::api::model::amount::PebblesDelta;
 use crate::api::model::chain::{Readiness, Status};
@@ -85,6 +87,12 @@ pub struct NodeBackend {
     pub metrics: Arc<Metrics>,
     /// The swarm's counters.
     pub net_metrics: NetMetrics,
+    /// Runs SQL once it is served.
+    pub sql: Arc<OnceLock<SqlGate>>,
+    /// Whether the API may run SQL though SQL asks for a password: it asks for a token then.
+    pub sql_is_open: bool,
+    /// What SQL counts, with that role.
+    pub sql_metrics: Option<Arc<SqlMetrics>>,
     /// Files and folders whose size is shown, by name.
     pub stores: Vec<(&'static str, PathBuf)>,
     /// For the few calls that wait for a task.
@@ -400,6 +408,18 @@ impl Backend for NodeBackend {
         getwork::submit(self, data)
     }
 
+    fn sql(&self, request: SqlRequest) -> Answer<Option<Result<String, SqlFailure>>> {
+        let Some(gate) = self.sql.get() else {
+            return Ok(None);
+        };
+        if !self.sql_is_open {
+            let why = "SQL asks for a password and this API for no token: start the node with \
+                       --api-token-file to serve SQL over HTTP too";
+            return Err(BackendError::NotAvailable(why.to_owned()));
+        }
+        Ok(Some(gate.run(request, &self.runtime)))
+    }
+
     fn libp2p_metrics(&self) -> String {
         let mut text = String::new();
         // Writing into a string cannot fail.
@@ -433,6 +453,9 @@ impl Backend for NodeBackend {
                 .storage_bytes
                 .with_label_values(&[name])
                 .set(gauge(bytes));
+        }
+        if let Some(sql) = &self.sql_metrics {
+            sql.refresh();
         }
         self.feed.refresh_metrics();
         // A fault of the store shows elsewhere; the gauge keeps its last value.
