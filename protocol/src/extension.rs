@@ -18,7 +18,7 @@ pub const COMMITMENT_SPEC: u16 = 1;
 
 /// Tag of the commitment by which a block names the anchor whose certificate it includes: the
 /// certificate itself stands among the attachments, which a header record shows only in part.
-pub const COMMITMENT_ANCHOR: u16 = 2;
+pub const COMMITMENT_ANCHOR: u16 = 256;
 
 /// Where a branch stands in a switch from proof of work to BFT.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Serialize, Deserialize)]

@@ -443,7 +443,7 @@ mod tests {
             let made = ChainParams::new(file);
             assert_eq!(made.is_ok(), valid, "S_m = {}", 60 + 10 * m);
         }
-        let found = text(&|f| f.schedule[3].start = 140);
+        let found = text(&|f| (f.schedule[3].announce, f.schedule[3].start) = (130, 140));
         assert!(found.contains("above 140, the last try"), "{found}");
         // If entry 1 lapses, entry 2 takes over from work and needs tries of its own.
         let found = text(&|f| (f.schedule[2].k, f.schedule[2].m) = (0, 0));
