@@ -10,5 +10,6 @@ pub mod mempool;
 pub mod nakamoto;
 pub mod pbft;
 pub mod sealed;
+pub mod switch;
 pub mod template;
 pub mod time;

@@ -9,15 +9,15 @@
 
 use cairn_protocol::block::{Attachments, Block, SealBytes, block_root};
 use cairn_protocol::coinbase::{COINBASE_VERSION, Coinbase, EXTRA_NONCE_BYTES};
-use cairn_protocol::extension::{EXTENSION_VERSION, Extension, SwitchRecord};
-use cairn_protocol::hash::Hash;
+use cairn_protocol::extension::{COMMITMENT_ANCHOR, Commitment, EXTENSION_VERSION, Extension};
+use cairn_protocol::hash::{BlockId, Hash};
 use cairn_protocol::header::{HEADER_VERSION, Header};
 use cairn_protocol::ledger::{BlockStore, Fault};
 use cairn_protocol::limits::EVIDENCE_MAX;
 use cairn_protocol::lock::Lock;
 use cairn_protocol::merkle::tx_root;
 use cairn_protocol::pow::{Bits, Target};
-use cairn_protocol::spec::ChainParams;
+use cairn_protocol::spec::{ChainParams, Ruleset};
 use cairn_protocol::state::LedgerState;
 use cairn_protocol::transaction::{Output, Transaction, TransactionIds};
 use cairn_protocol::units::{Amount, Height};
@@ -84,6 +84,15 @@ pub enum TemplateError {
     Fault(#[from] Fault),
 }
 
+/// The certificates that a block of work carries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// The seal of its parent, in the first block after a BFT era; empty elsewhere.
+    pub parent_seal: SealBytes,
+    /// The anchor that its branch includes with it, and the certificate.
+    pub anchor: Option<(BlockId, SealBytes)>,
+}
+
 /// What a block is made of besides the state that it stands on.
 pub(crate) struct Parts<'a> {
     /// The header's time.
@@ -98,6 +107,8 @@ pub(crate) struct Parts<'a> {
     pub attachments: Attachments,
     /// Proposer and round of a BFT block; zero under proof of work.
     pub proposer: (u16, u32),
+    /// The anchor whose certificate is among the attachments.
+    pub anchor: Option<BlockId>,
 }
 
 /// A block on `state`, with what the coinbase claims.
@@ -108,7 +119,8 @@ pub(crate) fn block_of(
 ) -> Result<(Block, Amount), TemplateError> {
     let (height, chosen) = (state.height + 1, parts.chosen);
     let (issued, parent_time) = (state.engine.issued, state.engine.last_time());
-    let subsidy = params.block_subsidy(height, issued, parent_time, parts.time);
+    let rules = state.rules(params);
+    let subsidy = rules.subsidy(issued, parent_time, parts.time);
     let reward = Amount::checked_sum(chosen.iter().map(|chosen| chosen.fee))
         .and_then(|fees| fees.checked_add(subsidy))
         .ok_or(TemplateError::FeesOverflow)?;
@@ -118,15 +130,15 @@ pub(crate) fn block_of(
         state_root: state.root(),
         tx_count: u32::try_from(chosen.len()).expect("a block holds fewer than 2^32 transactions"),
         attachments_hash: parts.attachments.hash(),
-        ruleset_id: params.ruleset_id(height),
-        schedule_hash: params.schedule_hash(height),
-        switch: SwitchRecord::default(),
-        set_hash: params.set_hash(height),
-        next_set_hash: params.next_set_hash(height),
+        ruleset_id: rules.ruleset_id(),
+        schedule_hash: rules.schedule_hash(),
+        switch: rules.switch_record(),
+        set_hash: rules.set_hash(),
+        next_set_hash: rules.next_set_hash(),
         proposer: parts.proposer.0,
         proposed_round: parts.proposer.1,
         seed_reveal: Default::default(),
-        commitments: Vec::new(),
+        commitments: parts.anchor.map(anchor_commitment).into_iter().collect(),
     };
     let coinbase = coinbase(height, reward, parts.reward_lock);
     let ids = chosen
@@ -153,7 +165,7 @@ pub(crate) fn block_of(
 
 impl BlockTemplate {
     /// A template on `state` with `bits`, whose reward goes to `reward_lock`. For a tip without a
-    /// seal: see [`BlockTemplate::on_sealed`].
+    /// seal: see [`BlockTemplate::carrying`].
     ///
     /// # Errors
     /// See [`TemplateError`].
@@ -165,28 +177,29 @@ impl BlockTemplate {
         reward_lock: &Lock,
         chosen: &[Chosen<'_>],
     ) -> Result<BlockTemplate, TemplateError> {
-        let tip = (bits, SealBytes::default());
-        BlockTemplate::on_sealed(params, state, tip, now, reward_lock, chosen)
+        let tip = (bits, Carried::default());
+        BlockTemplate::carrying(params, state, tip, now, reward_lock, chosen)
     }
 
-    /// The same with the seal of the block that `state` belongs to, which the first block after a
-    /// BFT era carries; empty elsewhere.
+    /// The same with the certificates that the next block carries.
     ///
     /// # Errors
     /// See [`TemplateError`].
-    pub fn on_sealed(
+    pub fn carrying(
         params: &ChainParams,
         state: &LedgerState,
-        (bits, parent_seal): (Bits, SealBytes),
+        (bits, carried): (Bits, Carried),
         now: u32,
         reward_lock: &Lock,
         chosen: &[Chosen<'_>],
     ) -> Result<BlockTemplate, TemplateError> {
-        expect_engine(params, state.height + 1, false)?;
+        expect_engine(&state.rules(params), false)?;
         let median = state.engine.median_time();
         let time = template_time(median, now).ok_or(TemplateError::TimeExhausted { median })?;
+        let (anchor, anchor_cert) = carried.anchor.unzip();
         let attachments = Attachments {
-            parent_seal,
+            parent_seal: carried.parent_seal,
+            anchor_cert: anchor_cert.unwrap_or_default(),
             ..Attachments::default()
         };
         let parts = Parts {
@@ -196,6 +209,7 @@ impl BlockTemplate {
             chosen,
             attachments,
             proposer: (0, 0),
+            anchor,
         };
         let (block, reward) = block_of(params, state, parts)?;
         let ids = chosen
@@ -233,12 +247,11 @@ impl<S: BlockStore> Chain<S> {
         reward_lock: &Lock,
         chosen: &[Chosen<'_>],
     ) -> Result<BlockTemplate, TemplateError> {
-        expect_engine(self.params(), self.state().height + 1, false)?;
-        let parent_seal = self.tip_seal()?.unwrap_or_default();
-        BlockTemplate::on_sealed(
+        expect_engine(&self.state().rules(self.params()), false)?;
+        BlockTemplate::carrying(
             self.params(),
             self.state(),
-            (self.next_bits(), parent_seal),
+            (self.next_bits(), self.carried()?),
             now,
             reward_lock,
             chosen,
@@ -247,19 +260,22 @@ impl<S: BlockStore> Chain<S> {
 }
 
 /// Refuses to make a block of another engine than is in force at its height.
-pub(crate) fn expect_engine(
-    params: &ChainParams,
-    height: Height,
-    is_bft: bool,
-) -> Result<(), TemplateError> {
-    if params.is_bft(height) == is_bft {
+pub(crate) fn expect_engine(rules: &Ruleset<'_>, is_bft: bool) -> Result<(), TemplateError> {
+    if rules.is_bft() == is_bft {
         return Ok(());
     }
     Err(TemplateError::OtherEngine {
-        height,
-        engine: params.engine(height).name(),
+        height: rules.height(),
+        engine: rules.engine().name(),
         expected: if is_bft { "a BFT engine" } else { "`pow`" },
     })
+}
+
+fn anchor_commitment(anchor: BlockId) -> Commitment {
+    Commitment {
+        tag: COMMITMENT_ANCHOR,
+        hash: Hash(anchor.0),
+    }
 }
 
 /// A coinbase of one output, or of none if there is nothing to claim: a coin of value 0 breaks a

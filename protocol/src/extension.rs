@@ -8,12 +8,17 @@ use crate::hash::{self, BlockId, Hash};
 use crate::limits::{COMMITMENTS_MAX, SEED_REVEAL_BYTES_MAX};
 use crate::units::Height;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The only extension version so far.
 pub const EXTENSION_VERSION: u8 = 1;
 
 /// Tag of the commitment by which genesis names its specification (`spec_hash`).
 pub const COMMITMENT_SPEC: u16 = 1;
+
+/// Tag of the commitment by which a block names the anchor whose certificate it includes: the
+/// certificate itself stands among the attachments, which a header record shows only in part.
+pub const COMMITMENT_ANCHOR: u16 = 256;
 
 /// Where a branch stands in a switch from proof of work to BFT.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug, Serialize, Deserialize)]
@@ -26,6 +31,21 @@ pub struct SwitchRecord {
     pub included_at: Height,
     /// Height at which the entry becomes active on this branch; 0 if unknown.
     pub activation: Height,
+}
+
+impl fmt::Display for SwitchRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SwitchRecord {
+            entry,
+            anchor,
+            included_at,
+            activation,
+        } = self;
+        write!(
+            f,
+            "entry {entry}, anchor {anchor} included at {included_at}, active at {activation}"
+        )
+    }
 }
 
 /// A commitment of a layer above: a tag that it owns and 32 bytes.
@@ -75,6 +95,13 @@ impl Extension {
     /// The extension hash.
     pub fn hash(&self) -> Hash {
         Hash(hash::EXTENSION.hash(&[&codec::encode(self)]))
+    }
+
+    /// The anchor whose certificate the block says to include.
+    pub fn anchor(&self) -> Option<BlockId> {
+        let mut commitments = self.commitments.iter();
+        let found = commitments.find(|commitment| commitment.tag == COMMITMENT_ANCHOR)?;
+        Some(BlockId(found.hash.0))
     }
 
     /// Whether every field of BFT engines is zero or empty.

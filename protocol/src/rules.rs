@@ -5,7 +5,8 @@
 
 use crate::bft::BftViolation;
 use crate::codec::DecodeError;
-use crate::hash::{Hash, KeyHash};
+use crate::extension::SwitchRecord;
+use crate::hash::{BlockId, Hash, KeyHash};
 use crate::lock::At;
 use crate::pow::{Bits, BitsError};
 use crate::transaction::OutPoint;
@@ -220,6 +221,22 @@ violations! {
     SeedReveal { bytes: usize } = "EXT-12",
         "seed reveal of {bytes} bytes: expected none where leaders take turns";
 
+    /// The switch record is that of the state after the parent.
+    WrongSwitch { found: SwitchRecord, expected: SwitchRecord } = "EXT-13",
+        "switch is {found}: expected {expected}";
+    /// An anchor is named only where its switch is under way and the branch does not include it yet.
+    AnchorNotOpen { anchor: BlockId } = "SWT-01",
+        "block includes the anchor {anchor}: no switch waits for one on this branch";
+    /// The anchor is the ancestor at the height that its entry fixes.
+    AnchorPlace { anchor: BlockId, height: Height, expected: BlockId } = "SWT-02",
+        "anchor {anchor} is not the block {expected}, the ancestor at height {height}";
+    /// The record has the certificate of the anchor that its extension names, and no other. A
+    /// mutation: a record shows its attachments without proof.
+    AnchorPresence { present: bool } = "SWT-03",
+        "the record has an anchor_cert: {present}; it has one if and only if its extension names an anchor";
+    /// The certificate decides the anchor. A mutation, too.
+    BadAnchor { error: SealFault } = "SWT-04", "anchor_cert: {error}";
+
     /// The header's root commits to the body. A mutation: the id may arrive valid from others.
     BodyRoot { root: Hash, computed: Hash } = "BLK-01",
         "header root {root} does not commit to the body: computed {computed}";
@@ -284,6 +301,8 @@ impl Violation {
                 | Violation::AttachmentsHash { .. }
                 | Violation::RecordRoot { .. }
                 | Violation::BadSeal { .. }
+                | Violation::AnchorPresence { .. }
+                | Violation::BadAnchor { .. }
         )
     }
 

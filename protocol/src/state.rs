@@ -9,7 +9,7 @@ use crate::limits::{MEDIAN_TIMES, OFFENCES_MAX, VALIDATORS_MAX};
 use crate::lthash::LtHash;
 use crate::pow::Bits;
 use crate::signature::PublicKey;
-use crate::spec::{ChainParams, Engine, ScheduleEntry};
+use crate::spec::{ChainParams, Engine, Ruleset, ScheduleEntry};
 use crate::units::{Amount, Height};
 use serde::{Deserialize, Serialize};
 
@@ -60,12 +60,26 @@ pub struct SwitchState {
     pub entry: u32,
     /// First height of that entry on this branch.
     pub since: Height,
-    /// Schedule entry under way; 0 if none.
+    /// Schedule entry to which a switch from proof of work is under way, until the first block of its
+    /// era was made; 0 if none.
     pub pending: u32,
     /// Its anchor block; zero if none was included.
     pub anchor: BlockId,
     /// Height of the block that included the anchor certificate; 0 if none.
     pub included_at: Height,
+}
+
+impl SwitchState {
+    /// Whether the next block is the first of an era that takes over from proof of work: TERMINAL
+    /// decides it.
+    pub fn is_crossing(&self) -> bool {
+        self.pending != 0 && self.pending == self.entry
+    }
+
+    /// Whether a switch is under way whose anchor certificate the branch does not include yet.
+    pub fn is_open(&self) -> bool {
+        self.pending != 0 && self.included_at == 0
+    }
 }
 
 /// The part of the state that no coin holds. The encoding is its fields in this order.
@@ -176,11 +190,16 @@ impl LedgerState {
     /// What times in transactions of the next block are compared with: the median time under proof
     /// of work, where a miner may lie, and the time of the last block under BFT.
     pub fn lock_time(&self, params: &ChainParams) -> u32 {
-        if params.is_bft(self.height + 1) {
+        if self.rules(params).is_bft() {
             self.engine.last_time()
         } else {
             self.engine.median_time()
         }
+    }
+
+    /// The rules of the next block.
+    pub fn rules<'a>(&self, params: &'a ChainParams) -> Ruleset<'a> {
+        params.rules(self.height + 1, &self.engine.switch)
     }
 
     /// `state_root`, which the next block's extension carries.

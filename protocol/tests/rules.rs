@@ -198,8 +198,8 @@ fn section_of<'a>(text: &'a str, wanted: &str) -> &'a str {
 }
 
 /// What ids of rules begin with.
-const PREFIXES: [&str; 11] = [
-    "ENC", "ADR", "TX", "HDR", "EXT", "BLK", "SET", "CRT", "MSG", "NVW", "EVD",
+const PREFIXES: [&str; 12] = [
+    "ENC", "ADR", "TX", "HDR", "EXT", "BLK", "SET", "CRT", "MSG", "NVW", "EVD", "SWT",
 ];
 
 /// Words such as `TX-07`: a prefix of rules, a dash, two digits.

@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::nakamoto::{Index, Kept, Status, check_clock, check_record, check_work};
 use crate::sealed::{check_header, check_seal, claims_work};
+use crate::switch::{rules_after, switch_after};
 
 /// Why something was not taken in though nobody is at fault. Ask again later, or not at all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,7 +224,7 @@ impl<S: BlockStore> Chain<S> {
             Ok(place) => place,
             Err(violation) => return Ok(Err(violation)),
         };
-        Ok(self.insert(id, &record.header, work, parent).map(|index| {
+        Ok(self.insert(id, record, work, parent).map(|index| {
             if let Some(sealed) = seal {
                 self.certify(index, sealed);
             }
@@ -239,31 +240,44 @@ impl<S: BlockStore> Chain<S> {
         (id, record): (&BlockId, &HeaderRecord),
         seal: Option<&SealBytes>,
     ) -> Result<Result<Option<Sealed>, Violation>, Fault> {
-        let height = self.tree.entry(parent).height + 1;
-        if let Err(violation) = check_record(&self.params, height, record) {
+        if let Err(violation) = check_record(&self.params, &self.tree, parent, record) {
             return Ok(Err(violation));
         }
+        if let Err(violation) = self.judge_carried(parent, record)? {
+            return Ok(Err(violation));
+        }
+        let rules = rules_after(&self.params, &self.tree, parent);
+        if !rules.is_bft() {
+            return Ok(check_clock(&self.params, &record.header, now).map(|()| None));
+        }
+        let Some(seal) = seal else {
+            let height = rules.height();
+            return Ok(Err(Violation::Unsealed { height }));
+        };
+        let proposed_round = record.extension.proposed_round;
+        let place = (*id, proposed_round);
+        let sealed = Sealed {
+            seal: seal.clone(),
+            proposed_round,
+        };
+        let judged = check_seal(&rules, self.scheme.as_ref(), place, seal);
+        Ok(judged
+            .map(|()| Some(sealed))
+            .map_err(|error| Violation::BadSeal { error }))
+    }
+
+    /// The certificates that a record carries: its parent's seal (HDR-16) and an anchor's (SWT-04).
+    pub(super) fn judge_carried(
+        &self,
+        parent: Index,
+        record: &HeaderRecord,
+    ) -> Result<Result<(), Violation>, Fault> {
         if let Some(bytes) = &record.parent_seal
             && let Err(error) = self.judge_parent_seal(parent, bytes)?
         {
             return Ok(Err(Violation::BadParentSeal { error }));
         }
-        if !self.params.is_bft(height) {
-            return Ok(check_clock(&self.params, &record.header, now).map(|()| None));
-        }
-        let Some(seal) = seal else {
-            return Ok(Err(Violation::Unsealed { height }));
-        };
-        let proposed_round = record.extension.proposed_round;
-        let place = (height, *id, proposed_round);
-        let sealed = Sealed {
-            seal: seal.clone(),
-            proposed_round,
-        };
-        let judged = check_seal(&self.params, self.scheme.as_ref(), place, seal);
-        Ok(judged
-            .map(|()| Some(sealed))
-            .map_err(|error| Violation::BadSeal { error }))
+        Ok(self.judge_anchor_cert(parent, record))
     }
 
     /// Whether `bytes` certify the BFT block at `parent`: the seal that it came with does.
@@ -279,8 +293,12 @@ impl<S: BlockStore> Chain<S> {
         if known.seal == *bytes {
             return Ok(Ok(()));
         }
-        let place = (entry.height, entry.id, known.proposed_round);
-        Ok(check_seal(&self.params, self.scheme.as_ref(), place, bytes))
+        let Some(above) = self.tree.parent(parent) else {
+            return Ok(Ok(()));
+        };
+        let rules = rules_after(&self.params, &self.tree, above);
+        let place = (entry.id, known.proposed_round);
+        Ok(check_seal(&rules, self.scheme.as_ref(), place, bytes))
     }
 
     /// Takes in a block that `source` sent. Blocks that waited for it are taken in with it.
@@ -396,8 +414,8 @@ impl<S: BlockStore> Chain<S> {
         seal: Option<&SealBytes>,
         source: Source,
     ) -> Result<BlockOutcome, Fault> {
-        let (id, header) = (checked.id(), checked.block().header);
-        let sealed = match self.judge_record(now, parent, (&id, &checked.record()), seal)? {
+        let (id, header, record) = (checked.id(), checked.block().header, checked.record());
+        let sealed = match self.judge_record(now, parent, (&id, &record), seal)? {
             Ok(sealed) => sealed,
             Err(Violation::TimeTooNew { .. }) => {
                 let from = header.time - self.params.timing().max_future_s;
@@ -410,7 +428,7 @@ impl<S: BlockStore> Chain<S> {
             }
             Err(violation) => return Ok(BlockOutcome::Invalid(violation)),
         };
-        match self.insert(id, &header, work, parent) {
+        match self.insert(id, &record, work, parent) {
             Ok(index) => {
                 if let Some(sealed) = sealed {
                     self.certify(index, sealed);
@@ -439,16 +457,24 @@ impl<S: BlockStore> Chain<S> {
         if let Some(refusal) = self.refuse_body(entry.height, on_best_chain) {
             return Ok(BlockOutcome::Refused(refusal));
         }
-        match body.check(&self.params) {
-            Ok(checked) => self.store_body(index, Arc::new(checked), source),
+        let checked = match body.check(&self.params) {
+            Ok(checked) => checked,
             Err(violation) => {
                 // A mutation says nothing of the block that the header stands for.
                 if !violation.is_mutation() {
                     self.tree.mark_invalid(index);
                 }
-                Ok(BlockOutcome::Invalid(violation))
+                return Ok(BlockOutcome::Invalid(violation));
             }
+        };
+        // The header's record may have come with other certificates than those that the block is
+        // bound to; what the block itself carries decides, for every node alike.
+        let parent = self.tree.parent(index).expect("genesis has its body");
+        if let Err(violation) = self.judge_carried(parent, &checked.record())? {
+            self.tree.mark_invalid(index);
+            return Ok(BlockOutcome::Invalid(violation));
         }
+        self.store_body(index, Arc::new(checked), source)
     }
 
     fn store_body(
@@ -555,14 +581,16 @@ impl<S: BlockStore> Chain<S> {
     fn insert(
         &mut self,
         id: BlockId,
-        header: &Header,
+        record: &HeaderRecord,
         work: Work,
         parent: Index,
     ) -> Result<Index, Violation> {
+        let switch = switch_after(&self.params, &self.tree, parent, &record.extension);
         let index = self
             .tree
-            .insert(id, header, work, parent)
+            .insert_with(id, &record.header, work, parent, &switch)
             .map_err(|_| Violation::WorkOverflow {})?;
+        self.anchor_included(index, record);
         if self.unattached.remove(&id) {
             self.tree.body_stored(index);
         }
@@ -577,7 +605,7 @@ impl<S: BlockStore> Chain<S> {
         if shown < minimum && source != Source::LOCAL {
             return Some(Refusal::LowWork { shown, minimum });
         }
-        let becomes_best = self.params.is_bft(above.height + 1)
+        let becomes_best = rules_after(&self.params, &self.tree, parent).is_bft()
             || shown > self.tree.entry(self.tree.best_header()).score.work;
         self.refuse_body(above.height + 1, becomes_best)
     }

@@ -29,6 +29,7 @@ mod propose;
 mod query;
 mod seals;
 mod step;
+mod switch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,10 +43,12 @@ pub use accept::{BlockOutcome, Body, HeadersOutcome, Refusal};
 pub use event::{ChainEvent, ConnectedBlock, DisconnectedBlock, InvalidBlock, TipChange};
 pub use memory::MemoryStore;
 pub use query::BlockPlace;
+pub use switch::{AnchorOutcome, KnownAnchor, TerminalVote};
 
 use bodies::CheckedBodies;
 use propose::Proposals;
 use seals::{SealScheme, Seals};
+use switch::Anchors;
 
 /// Who sent something: a number that the caller gives to a peer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -72,6 +75,8 @@ pub struct Chain<S> {
     seals: Seals,
     /// Proposals on the tip that were found good.
     proposals: Proposals,
+    /// Anchor certificates.
+    anchors: Anchors,
     /// How seals are checked.
     scheme: SealScheme,
     /// Senders of stored blocks that were not judged yet.

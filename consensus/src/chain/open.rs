@@ -16,7 +16,9 @@ use super::Chain;
 use super::bodies::CheckedBodies;
 use super::propose::Proposals;
 use super::seals::{SealScheme, Seals};
+use super::switch::Anchors;
 use crate::nakamoto::{HeaderTree, HeldBlocks, Index, OrphanLimits, OrphanPool, Path};
+use crate::switch::rules_after;
 
 impl<S: BlockStore> Chain<S> {
     /// Opens the chain of `params` over `store`. `secret` keys the draws of evictions.
@@ -46,6 +48,7 @@ impl<S: BlockStore> Chain<S> {
             bodies: CheckedBodies::default(),
             seals: Seals::default(),
             proposals: Proposals::default(),
+            anchors: Anchors::default(),
             scheme: SealScheme(scheme),
             senders: BTreeMap::new(),
             unattached: Default::default(),
@@ -97,7 +100,8 @@ impl<S: BlockStore> Chain<S> {
         if self.tree.entry(parent).height + 1 != *height {
             return Err(damaged("its parent is at another height"));
         }
-        let is_sealed = self.params.is_bft(*height);
+        let is_sealed = rules_after(&self.params, &self.tree, parent).is_bft();
+        let (switch, record) = self.stored_switch(parent, id)?;
         let work = match header.bits.to_target() {
             _ if is_sealed => Work::ZERO,
             Ok(target) => work_of(target),
@@ -105,11 +109,14 @@ impl<S: BlockStore> Chain<S> {
         };
         let index = self
             .tree
-            .insert(*id, header, work, parent)
+            .insert_with(*id, header, work, parent, &switch)
             .map_err(|_| damaged("total work exceeds 256 bits"))?;
         if is_sealed {
             // Its seal was verified before it was stored, and is stored with it.
             self.tree.certify(index);
+        }
+        if let Some(record) = record {
+            self.anchor_included(index, &record);
         }
         if *invalid {
             self.tree.mark_invalid(index);
@@ -138,10 +145,12 @@ impl<S: BlockStore> Chain<S> {
     }
 
     fn load_floor(&mut self) -> Result<(), Fault> {
-        let sealed = self.params.last_bft_height(self.connected.height());
-        if let Some(floor) = sealed.and_then(|height| self.connected.at(height)) {
+        self.certify_anchors();
+        // The highest certified block of the connected chain: sealed, or an anchor.
+        let certified = self.tree.entry(self.connected.tip()).score.floor;
+        if let Some(floor) = self.connected.at(certified) {
             let moved = self.tree.set_floor(floor);
-            moved.map_err(|_| Fault("a sealed block was not connected".to_owned()))?;
+            moved.map_err(|_| Fault("a certified block was not connected".to_owned()))?;
         }
         let Some(id) = self.store.floor()? else {
             return Ok(());

@@ -26,8 +26,9 @@ use cairn_protocol::signature::SignatureCheck;
 
 use super::{BlockOutcome, Chain, Source};
 use crate::limits::PROPOSALS_MAX;
-use crate::nakamoto::{check_clock, check_record};
-use crate::sealed::{check_header, leader_of};
+use crate::nakamoto::{Index, check_clock, check_record};
+use crate::sealed::check_header;
+use crate::switch::is_sealed;
 use crate::template::{Chosen, Parts, TemplateError, block_of, expect_engine};
 
 /// A proposal that may be voted for.
@@ -85,12 +86,11 @@ impl<S: BlockStore> Chain<S> {
         let Some(index) = self.tree.find(id) else {
             return Ok(None);
         };
-        let height = self.tree.entry(index).height;
-        if !self.params.is_bft(height) {
+        if !is_sealed(&self.tree, index) {
             return Ok(None);
         }
         if self.connected.contains(&self.tree, index)
-            && let Some(child) = self.connected_at(height + 1)
+            && let Some(child) = self.connected_at(self.tree.entry(index).height + 1)
             && let Some(record) = self.store.header(&child.id)?
             && record.parent_seal.is_some()
         {
@@ -112,8 +112,9 @@ impl<S: BlockStore> Chain<S> {
         chosen: &[Chosen<'_>],
         evidence: Vec<EvidenceBytes>,
     ) -> Result<Block, TemplateError> {
-        let (state, height) = (self.state(), self.state().height + 1);
-        expect_engine(&self.params, height, true)?;
+        let state = self.state();
+        let rules = state.rules(&self.params);
+        expect_engine(&rules, true)?;
         if evidence.len() > EVIDENCE_MAX {
             let found = evidence.len();
             return Err(TemplateError::TooMuchEvidence { found });
@@ -123,7 +124,7 @@ impl<S: BlockStore> Chain<S> {
             evidence,
             ..Attachments::default()
         };
-        let leader = leader_of(&self.params, height, round).expect("a BFT height has validators");
+        let leader = rules.leader(round).expect("a BFT height has validators");
         let parts = Parts {
             time: now.max(state.engine.last_time()),
             bits: Bits(0),
@@ -131,6 +132,7 @@ impl<S: BlockStore> Chain<S> {
             chosen,
             attachments,
             proposer: (leader, round),
+            anchor: None,
         };
         block_of(&self.params, state, parts).map(|(block, _)| block)
     }
@@ -152,24 +154,36 @@ impl<S: BlockStore> Chain<S> {
             let parent = Hash(header.parent.0);
             return Err(Violation::UnknownParent { parent }.into());
         }
-        check_header(&self.params, &self.tree, tip, &header)?;
-        let checked = CheckedBlock::new(block, self.params.limits())?;
-        checked.check_engine(&self.params)?;
-        let (height, record) = (self.connected.height() + 1, checked.record());
-        check_record(&self.params, height, &record)?;
-        if let Some(bytes) = &record.parent_seal
-            && let Err(error) = self.judge_parent_seal(tip, bytes)?
-        {
-            return Err(Violation::BadParentSeal { error }.into());
-        }
-        check_clock(&self.params, &header, now)?;
+        let checked = self.judge_proposal(now, tip, block)?;
         let state = self.store.state();
         let connected = connect_block(&self.params, state, &checked, &self.store, signatures)?;
+        self.keep_proposal(checked, connected);
+        Ok(())
+    }
+
+    /// Every rule of a proposal on `parent` that needs no coin, and the bound on the future.
+    pub(super) fn judge_proposal(
+        &self,
+        now: u32,
+        parent: Index,
+        block: Block,
+    ) -> Result<CheckedBlock, ConnectError> {
+        let header = block.header;
+        check_header(&self.params, &self.tree, parent, &header)?;
+        let checked = CheckedBlock::new(block, self.params.limits())?;
+        checked.check_engine(&self.params)?;
+        let record = checked.record();
+        check_record(&self.params, &self.tree, parent, &record)?;
+        self.judge_carried(parent, &record)??;
+        check_clock(&self.params, &header, now)?;
+        Ok(checked)
+    }
+
+    pub(super) fn keep_proposal(&mut self, checked: CheckedBlock, connected: Connected) {
         self.proposals.keep(Judged {
             block: Arc::new(checked),
             connected,
         });
-        Ok(())
     }
 
     /// A judged proposal on the connected tip, if it is still kept.

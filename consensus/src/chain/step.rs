@@ -18,6 +18,7 @@ use cairn_protocol::signature::SignatureCheck;
 
 use super::{Chain, ChainEvent, ConnectedBlock, DisconnectedBlock, InvalidBlock, TipChange};
 use crate::nakamoto::Index;
+use crate::switch::is_sealed;
 
 impl<S: BlockStore> Chain<S> {
     /// Moves the tip until it is the best valid branch with all bodies. If a block was connected or
@@ -102,12 +103,13 @@ impl<S: BlockStore> Chain<S> {
         self.store.connect(&block, connected)?;
         self.tree.connected(index);
         self.connected.set_tip(&self.tree, index);
-        if self.params.is_bft(self.connected.height()) {
+        if is_sealed(&self.tree, index) {
             // A sealed block is final. The store need not be told: at a start the highest sealed
             // block of the connected chain is the floor again.
             let moved = self.tree.set_floor(index);
             assert_eq!(moved, Ok(true), "the tip descends from the floor");
         }
+        self.raise_to_anchor();
         let (id, height) = (block.id(), self.connected.height());
         let source = self.senders.remove(&index);
         Ok(ConnectedBlock {

@@ -16,6 +16,7 @@ mod orphans;
 mod path;
 mod rules;
 mod shed;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod tree;

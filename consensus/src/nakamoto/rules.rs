@@ -8,21 +8,21 @@
 //! Invariant: a verdict depends on the record and its ancestors alone, except HDR-08, which depends
 //! on our clock and is never remembered.
 //!
-//! Rules: HDR-01 … HDR-12 and HDR-15 of `spec/06-proof-of-work.md#headers`, EXT-01 … EXT-08 of
-//! `spec/05-blocks-and-state.md#extension`.
+//! Rules: HDR-01 … HDR-12 and HDR-15 of `spec/06-proof-of-work.md#headers`, EXT-01 … EXT-08, EXT-10
+//! and EXT-13 of `spec/05-blocks-and-state.md#extension`.
 
 use cairn_protocol::block::HeaderRecord;
 use cairn_protocol::extension::{EXTENSION_VERSION, Extension, SwitchRecord};
 use cairn_protocol::header::{HEADER_VERSION, Header, VERSION_ROLL_MASK};
 use cairn_protocol::pow::{Bits, Work, work_of};
 use cairn_protocol::rules::Violation;
-use cairn_protocol::spec::ChainParams;
+use cairn_protocol::spec::{ChainParams, Ruleset};
 use cairn_protocol::state::median;
-use cairn_protocol::units::Height;
 
 use super::tree::{HeaderTree, Index};
 use crate::asert::{self, Anchor, Pace};
 use crate::sealed::check_sealed_extension;
+use crate::switch::{check_anchor, is_sealed, rules_after};
 use crate::time::is_too_far_ahead;
 
 /// Rules that need nothing but the header (HDR-01, HDR-03, HDR-04, HDR-06). Returns the work it
@@ -77,9 +77,9 @@ pub fn check_context(
 #[must_use]
 pub fn expected_bits(params: &ChainParams, tree: &HeaderTree, parent: Index) -> Bits {
     let entry = tree.entry(parent);
-    let height = entry.height + 1;
-    let first = params.schedule()[params.entry_index(height)].start;
-    let initial_bits = params.pow_rules(height).initial_bits;
+    let (height, rules) = (entry.height + 1, rules_after(params, tree, parent));
+    let first = rules.since();
+    let initial_bits = rules.pow_rules().initial_bits;
     let timing = params.timing();
     if height <= first || timing.half_life_s == 0 {
         return initial_bits;
@@ -119,14 +119,16 @@ pub fn check_clock(params: &ChainParams, header: &Header, now: u32) -> Result<()
     Ok(())
 }
 
-/// Rules of a record (HDR-09, EXT-01 … EXT-12, HDR-15) at `height`, whatever its engine. Seals are
-/// checked by [`crate::sealed::check_seal`].
+/// Rules of a record after `parent` (HDR-09, EXT-01 … EXT-13, HDR-15, SWT-01 … SWT-03), whatever its
+/// engine. Seals are checked by [`crate::sealed::check_seal`], anchor certificates by
+/// [`crate::switch::check_anchor_cert`].
 ///
 /// # Errors
 /// The first rule that the record breaks.
 pub fn check_record(
     params: &ChainParams,
-    height: Height,
+    tree: &HeaderTree,
+    parent: Index,
     record: &HeaderRecord,
 ) -> Result<(), Violation> {
     if !record.root_matches() {
@@ -134,31 +136,31 @@ pub fn check_record(
             root: record.header.root,
         });
     }
-    check_extension(params, height, &record.extension)?;
-    let has_foreign_seal = record.seal.is_some() && !params.is_bft(height);
-    if has_foreign_seal || record.anchor_cert.is_some() {
+    let rules = rules_after(params, tree, parent);
+    check_extension(&rules, &record.extension)?;
+    let has_foreign_seal = record.seal.is_some() && !rules.is_bft();
+    let has_foreign_anchor = record.anchor_cert.is_some() && rules.pending().is_none();
+    if has_foreign_seal || has_foreign_anchor {
         return Err(Violation::SealUnderPow {});
     }
     let present = record.parent_seal.is_some();
-    if present != params.is_bft(height - 1) {
+    if present != is_sealed(tree, parent) {
         // Where no block was ever sealed this has been the rule's name from the beginning.
-        return Err(match params.has_bft_until(height) {
+        return Err(match params.has_bft_until(rules.height()) {
             false => Violation::SealUnderPow {},
             true => Violation::ParentSealPresence { present },
         });
     }
-    Ok(())
+    check_anchor(&rules, tree, parent, record)
 }
 
-/// Rules of an extension that the header's root commits to (EXT-01 … EXT-12), at `height`.
+/// Rules of an extension that the header's root commits to (EXT-01 … EXT-13), by the rules of its
+/// height.
 ///
 /// # Errors
 /// The first rule that the extension breaks.
-pub fn check_extension(
-    params: &ChainParams,
-    height: Height,
-    extension: &Extension,
-) -> Result<(), Violation> {
+pub fn check_extension(rules: &Ruleset<'_>, extension: &Extension) -> Result<(), Violation> {
+    let height = rules.height();
     if extension.ext_version != EXTENSION_VERSION {
         return Err(Violation::ExtensionVersion {
             version: extension.ext_version,
@@ -171,28 +173,32 @@ pub fn check_extension(
         });
     }
     // The schedule first: a node that does not know it cannot know the ruleset either.
-    let (schedule, expected) = (extension.schedule_hash, params.schedule_hash(height));
+    let (schedule, expected) = (extension.schedule_hash, rules.schedule_hash());
     if schedule != expected {
         return Err(Violation::UnknownSchedule { schedule, expected });
     }
-    let (ruleset, expected) = (extension.ruleset_id, params.ruleset_id(height));
+    let (ruleset, expected) = (extension.ruleset_id, rules.ruleset_id());
     if ruleset != expected {
         return Err(Violation::WrongRuleset { ruleset, expected });
     }
-    if params.is_bft(height) {
-        check_sealed_extension(params, height, extension)?;
+    if rules.is_bft() {
+        check_sealed_extension(rules, extension)?;
     } else if !extension.has_no_bft_fields() {
         return Err(Violation::BftFields {});
     }
-    let (set_hash, expected) = (extension.next_set_hash, params.next_set_hash(height));
+    let (set_hash, expected) = (extension.next_set_hash, rules.next_set_hash());
     if set_hash != expected {
-        return Err(match params.is_bft(height) {
+        return Err(match rules.is_bft() || rules.pending().is_some() {
             false => Violation::BftFields {},
             true => Violation::WrongNextSet { set_hash, expected },
         });
     }
-    if extension.switch != SwitchRecord::default() {
-        return Err(Violation::SealUnderPow {});
+    let (found, expected) = (extension.switch, rules.switch_record());
+    if found != expected {
+        return Err(match expected == SwitchRecord::default() {
+            true => Violation::SealUnderPow {},
+            false => Violation::WrongSwitch { found, expected },
+        });
     }
     let unordered = extension
         .commitments

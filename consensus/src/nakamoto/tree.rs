@@ -21,10 +21,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use cairn_protocol::hash::BlockId;
 use cairn_protocol::header::Header;
 use cairn_protocol::pow::{Bits, Work};
+use cairn_protocol::state::SwitchState;
 use cairn_protocol::units::Height;
 
 use super::path::Path;
 use super::shed::Remap;
+use super::switches::SwitchTable;
 
 /// Place of an entry in the tree. Indexes of different trees, or from before headers were shed,
 /// do not mix.
@@ -79,6 +81,8 @@ pub struct Entry {
     pub score: Score,
     /// What is known of the block.
     pub status: Status,
+    /// Place of the switch state after it among the tree's distinct ones.
+    switch: u32,
     parent: Index,
     skip: Index,
     first_child: Option<Index>,
@@ -107,6 +111,7 @@ pub struct HeaderTree {
     floor: Index,
     header_only: usize,
     turn: u64,
+    switches: SwitchTable,
 }
 
 impl HeaderTree {
@@ -124,6 +129,7 @@ impl HeaderTree {
             bits: header.bits,
             score,
             status: Status::Connected,
+            switch: 0,
             parent: Index::GENESIS,
             skip: Index::GENESIS,
             first_child: None,
@@ -138,6 +144,7 @@ impl HeaderTree {
             floor: Index::GENESIS,
             header_only: 0,
             turn: 0,
+            switches: SwitchTable::new(),
         }
     }
 
@@ -223,8 +230,13 @@ impl HeaderTree {
         times
     }
 
-    /// Adds a header whose rules were checked. A child of an invalid or abandoned entry shares its
-    /// fate.
+    /// The switch state after an entry.
+    #[must_use]
+    pub fn switch(&self, index: Index) -> &SwitchState {
+        self.switches.get(self.entry(index).switch)
+    }
+
+    /// Adds a header after which the switch state is its parent's; see [`HeaderTree::insert_with`].
     ///
     /// # Panics
     /// If the id is known already.
@@ -237,6 +249,26 @@ impl HeaderTree {
         header: &Header,
         work: Work,
         parent: Index,
+    ) -> Result<Index, WorkOverflow> {
+        let switch = *self.switch(parent);
+        self.insert_with(id, header, work, parent, &switch)
+    }
+
+    /// Adds a header whose rules were checked, and the switch state after it. A child of an invalid
+    /// or abandoned entry shares its fate.
+    ///
+    /// # Panics
+    /// If the id is known already.
+    ///
+    /// # Errors
+    /// If the total work would exceed 256 bits; the tree is unchanged.
+    pub fn insert_with(
+        &mut self,
+        id: BlockId,
+        header: &Header,
+        work: Work,
+        parent: Index,
+        switch: &SwitchState,
     ) -> Result<Index, WorkOverflow> {
         let above = self.entry(parent);
         let total = above.score.work.checked_add(work).ok_or(WorkOverflow)?;
@@ -252,6 +284,7 @@ impl HeaderTree {
         };
         let next_sibling = above.first_child;
         let index = Index(u32::try_from(self.entries.len()).expect("fewer than 2^32 headers"));
+        let switch = self.switches.place_of(above.switch, switch);
         let skip = self
             .ancestor(parent, skip_height(height))
             .expect("a skip is below the parent");
@@ -265,6 +298,7 @@ impl HeaderTree {
             bits: header.bits,
             score,
             status,
+            switch,
             parent,
             skip,
             first_child: None,
@@ -478,6 +512,8 @@ impl HeaderTree {
             });
         }
         self.entries = entries;
+        let used = self.entries.iter_mut().map(|entry| &mut entry.switch);
+        self.switches.keep(used);
         for at in 1..self.entries.len() {
             let index = Index(at as u32);
             let parent = self.entries[at].parent;

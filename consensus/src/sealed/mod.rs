@@ -13,6 +13,6 @@
 mod rules;
 mod verifier;
 
-pub use rules::{block_scope, check_header, check_seal, is_timely, leader_of};
-pub(crate) use rules::{check_sealed_extension, claims_work};
+pub(crate) use rules::{Scheme, check_sealed_extension, claims_work};
+pub use rules::{block_scope, check_claimed_seal, check_header, check_seal, is_timely};
 pub use verifier::{HeaderVerifier, VerifiedHeaders};

@@ -6,7 +6,7 @@
 //! Rules: HDR-13 … HDR-17 of `spec/06-proof-of-work.md#headers`, EXT-09 … EXT-12 of
 //! `spec/05-blocks-and-state.md#extension`.
 
-use cairn_protocol::bft::{InstanceKind, LeaderRule, Scope, Seal, verify_seal};
+use cairn_protocol::bft::{InstanceKind, Scope, Seal, verify_seal};
 use cairn_protocol::block::SealBytes;
 use cairn_protocol::extension::Extension;
 use cairn_protocol::hash::BlockId;
@@ -14,10 +14,11 @@ use cairn_protocol::header::{HEADER_VERSION, Header};
 use cairn_protocol::pow::{Bits, Work};
 use cairn_protocol::rules::{SealFault, Violation};
 use cairn_protocol::signature::{SignatureJob, SignatureScheme};
-use cairn_protocol::spec::ChainParams;
+use cairn_protocol::spec::{ChainParams, Ruleset};
 use cairn_protocol::units::Height;
 
 use crate::nakamoto::{HeaderTree, Index, check_context, check_work};
+use crate::switch::rules_after;
 
 /// Whether a header must show work before anything is looked up for it: a header without a target
 /// may be a BFT block on a chain that has them.
@@ -37,7 +38,7 @@ pub fn check_header(
     header: &Header,
 ) -> Result<Work, Violation> {
     let above = tree.entry(parent);
-    if !params.is_bft(above.height + 1) {
+    if !rules_after(params, tree, parent).is_bft() {
         let work = check_work(params, header)?;
         check_context(params, tree, parent, header)?;
         return Ok(work);
@@ -63,18 +64,17 @@ pub fn check_header(
     Ok(Work::ZERO)
 }
 
-/// Rules of an extension at a BFT height (EXT-09 … EXT-12).
+/// Rules of an extension at a BFT height (EXT-09, EXT-11, EXT-12).
 pub(crate) fn check_sealed_extension(
-    params: &ChainParams,
-    height: Height,
+    rules: &Ruleset<'_>,
     extension: &Extension,
 ) -> Result<(), Violation> {
-    let (set_hash, expected) = (extension.set_hash, params.set_hash(height));
+    let (set_hash, expected) = (extension.set_hash, rules.set_hash());
     if set_hash != expected {
         return Err(Violation::WrongSet { set_hash, expected });
     }
     let (proposer, round) = (extension.proposer, extension.proposed_round);
-    let expected = leader_of(params, height, round);
+    let expected = rules.leader(round);
     if Some(proposer) != expected {
         return Err(Violation::WrongProposer {
             proposer,
@@ -89,14 +89,6 @@ pub(crate) fn check_sealed_extension(
     Ok(())
 }
 
-/// Index of the validator that proposes at a height and round; `None` under proof of work.
-#[must_use]
-pub fn leader_of(params: &ChainParams, height: Height, round: u32) -> Option<u16> {
-    let set = params.validator_set(height)?;
-    let instance = InstanceKind::Block(height).number();
-    Some(LeaderRule::Rotation.leader(set, instance, round))
-}
-
 /// Whether a value that names `proposed` may be prepared in `round`: a new one names the round itself,
 /// one that a certificate brings back an earlier one (`spec/09-bft.md#accepting-a-proposal`).
 #[must_use]
@@ -104,7 +96,8 @@ pub fn is_timely(proposed: u32, round: u32, is_new: bool) -> bool {
     proposed == round || (proposed < round && !is_new)
 }
 
-/// What votes on the block of a height are bound to.
+/// What votes on the block of a height are bound to where no entry of the schedule may slip;
+/// elsewhere the branch says it ([`Ruleset::scope`]).
 #[must_use]
 pub fn block_scope(params: &ChainParams, height: Height) -> Scope {
     Scope {
@@ -114,21 +107,21 @@ pub fn block_scope(params: &ChainParams, height: Height) -> Scope {
     }
 }
 
-/// Whether `seal` certifies the block `id` of `height`, first proposed in `proposed_round`.
+/// Whether `seal` certifies the block `id` that has these rules, first proposed in `proposed_round`.
 ///
 /// # Panics
-/// If `height` is not of a BFT engine.
+/// If the rules are those of proof of work.
 ///
 /// # Errors
 /// What is wrong with the seal.
 pub fn check_seal(
-    params: &ChainParams,
+    rules: &Ruleset<'_>,
     scheme: &dyn SignatureScheme,
-    (height, id, proposed_round): (Height, BlockId, u32),
+    (id, proposed_round): (BlockId, u32),
     seal: &SealBytes,
 ) -> Result<(), SealFault> {
-    let set = params
-        .validator_set(height)
+    let set = rules
+        .validator_set()
         .expect("the caller asks for BFT heights only");
     let seal = Seal::from_bytes(seal.as_slice()).map_err(SealFault::Encoding)?;
     let round = seal.round;
@@ -138,14 +131,30 @@ pub fn check_seal(
             proposed_round,
         });
     }
-    let scope = block_scope(params, height);
-    verify_seal(&seal, &scope, id, set, &Scheme(scheme))
+    verify_seal(&seal, &rules.scope(), id, set, &Scheme(scheme))
         .map(|_| ())
         .map_err(SealFault::Certificate)
 }
 
+/// Whether `seal` certifies a block of which only this much is known: the rules are those that its
+/// extension claims. The header's own rules judge the claim.
+///
+/// # Errors
+/// What is wrong with the seal; `None` if the claimed rules have no validators.
+pub fn check_claimed_seal(
+    params: &ChainParams,
+    scheme: &dyn SignatureScheme,
+    (id, extension): (BlockId, &Extension),
+    seal: &SealBytes,
+) -> Option<Result<(), SealFault>> {
+    let rules = params.claimed_rules(extension)?;
+    rules.validator_set()?;
+    let place = (id, extension.proposed_round);
+    Some(check_seal(&rules, scheme, place, seal))
+}
+
 /// A scheme of any kind as one of a known size.
-struct Scheme<'a>(&'a dyn SignatureScheme);
+pub(crate) struct Scheme<'a>(pub &'a dyn SignatureScheme);
 
 impl SignatureScheme for Scheme<'_> {
     fn verify(&self, jobs: &[SignatureJob]) -> Result<(), usize> {

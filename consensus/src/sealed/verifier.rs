@@ -15,10 +15,12 @@ use cairn_protocol::pow::Work;
 use cairn_protocol::rules::{SealFault, Violation};
 use cairn_protocol::signature::SignatureScheme;
 use cairn_protocol::spec::ChainParams;
+use cairn_protocol::state::SwitchState;
 use cairn_protocol::units::Height;
 
 use super::rules::{check_header, check_seal};
 use crate::nakamoto::{HeaderTree, Index, check_record};
+use crate::switch::{check_anchor_cert, rules_after, switch_after};
 
 /// What the records show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,10 @@ pub struct VerifiedHeaders {
     pub certified_id: BlockId,
     /// Seals that were checked.
     pub seals: u64,
+    /// Anchor certificates that were checked.
+    pub anchors: u64,
+    /// Changes of the schedule's entry, counted with the block before the first of the new era.
+    pub switches: u64,
 }
 
 /// A BFT block whose seal was not seen yet.
@@ -43,6 +49,8 @@ struct Open {
     height: Height,
     id: BlockId,
     proposed_round: u32,
+    /// The switch state after its parent: its rules follow from it.
+    before: SwitchState,
 }
 
 /// Follows header records from genesis on.
@@ -76,6 +84,8 @@ impl HeaderVerifier {
                 certified_height: 0,
                 certified_id: id,
                 seals: 0,
+                anchors: 0,
+                switches: 0,
             },
         }
     }
@@ -97,27 +107,40 @@ impl HeaderVerifier {
         }
         let height = self.found.height + 1;
         let work = check_header(&params, &self.tree, self.tip, header)?;
-        check_record(&params, height, record)?;
+        check_record(&params, &self.tree, self.tip, record)?;
         if let Some(bytes) = &record.parent_seal {
             self.certify(bytes, scheme)
                 .map_err(|error| Violation::BadParentSeal { error })?;
         }
         let id = header.id();
-        let open = params.is_bft(height).then_some(Open {
+        let rules = rules_after(&params, &self.tree, self.tip);
+        let anchor = record.extension.anchor();
+        if let (Some(bytes), Some(anchor), Some(entry)) =
+            (&record.anchor_cert, anchor, rules.open_anchor())
+        {
+            check_anchor_cert(&params, scheme, (entry, anchor), bytes)
+                .map_err(|error| Violation::BadAnchor { error })?;
+            self.found.anchors += 1;
+        }
+        let open = rules.is_bft().then_some(Open {
             height,
             id,
             proposed_round: record.extension.proposed_round,
+            before: *rules.before(),
         });
         if let (Some(open), Some(bytes)) = (open, &record.seal) {
-            let place = (height, id, open.proposed_round);
-            check_seal(&params, scheme, place, bytes)
+            let place = (id, open.proposed_round);
+            check_seal(&rules, scheme, place, bytes)
                 .map_err(|error| Violation::BadSeal { error })?;
         }
-        let index = self.tree.insert(id, header, work, self.tip);
+        let switch = switch_after(&params, &self.tree, self.tip, &record.extension);
+        let crossed = switch.entry != rules.before().entry;
+        let index = self.tree.insert_with(id, header, work, self.tip, &switch);
         self.tip = index.map_err(|_| Violation::WorkOverflow {})?;
         self.found.height = height;
         self.found.id = id;
         self.found.work = self.tree.entry(self.tip).score.work;
+        self.found.switches += u64::from(crossed);
         self.open = open;
         self.seal = None;
         if let (Some(open), Some(bytes)) = (open, &record.seal) {
@@ -142,8 +165,8 @@ impl HeaderVerifier {
         if self.seal.as_ref() == Some(bytes) {
             return Ok(());
         }
-        let place = (open.height, open.id, open.proposed_round);
-        check_seal(&self.params, scheme, place, bytes)?;
+        let rules = self.params.rules(open.height, &open.before);
+        check_seal(&rules, scheme, (open.id, open.proposed_round), bytes)?;
         self.certified(&open, bytes);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cairn_consensus::chain::{BlockOutcome, Chain, ChainEvent, MemoryStore, Source};
 use cairn_fixtures::TestKey;
-use cairn_fixtures::seal::seal_of;
+use cairn_fixtures::seal::seal_by_all;
 use cairn_protocol::block::{Block, EvidenceBytes, HeaderRecord, SealBytes};
 use cairn_protocol::ledger::BlockStore;
 use cairn_protocol::signature::{CachedCheck, Ed25519, SignatureCache};
@@ -60,7 +60,8 @@ impl Node {
 
     /// The seal of a block by all, decided in `round`.
     pub fn seal(&self, block: &Block, round: u32) -> SealBytes {
-        seal_of(self.params(), block.extension.height, block.id(), round)
+        let rules = self.params().claimed_rules(&block.extension);
+        seal_by_all(&rules.expect("rules of the chain"), block.id(), round)
     }
 
     pub fn give(&mut self, block: &Block, seal: Option<&SealBytes>) -> BlockOutcome {
@@ -120,8 +121,7 @@ impl Node {
     pub fn grow(&mut self, height: Height) -> Vec<Block> {
         let mut blocks = Vec::new();
         while self.chain.tip().height < height {
-            let next = self.chain.tip().height + 1;
-            blocks.push(if self.params().is_bft(next) {
+            blocks.push(if self.chain.rules().is_bft() {
                 self.decide()
             } else {
                 self.mine()

@@ -47,7 +47,7 @@ use cairn_protocol::address::{Address, key_hash};
 use cairn_protocol::block::SealBytes;
 use cairn_protocol::ledger::{CheckedBlock, Fault};
 use cairn_protocol::lock::Lock;
-use cairn_protocol::spec::{ChainParams, builtin};
+use cairn_protocol::spec::{ChainParams, ScheduleEntry, builtin};
 use cairn_storage::chain::{ChainStore, StoreOptions};
 use cairn_storage::directory::DataDirectory;
 use disk::MeasuredDisk;
@@ -96,6 +96,12 @@ pub fn chain_params(chain: &ChainChoice) -> Result<ChainParams, NodeError> {
 /// Runs a node until it is told to stop, or cannot go on.
 pub fn run(config: &NodeConfig) -> Result<(), NodeError> {
     let params = Arc::new(chain_params(&config.chain)?);
+    if params.schedule().iter().any(ScheduleEntry::may_slip) {
+        // The rules of the switch are whole; validators do not speak in ANCHOR and TERMINAL yet.
+        return Err(NodeError::Missing(
+            "a validator's part in the switch from proof of work to BFT (a schedule entry with k)",
+        ));
+    }
     if config.roles.contains(&Role::Sql) && !config.roles.contains(&Role::Ledger) {
         return Err(NodeError::Missing("a node with the role sql alone"));
     }

@@ -298,7 +298,8 @@ pub fn check_frame(
     Ok(weight)
 }
 
-/// The same for the engine of the block's height (BLK-12, BLK-14).
+/// The same for the engine that the block claims (BLK-12, BLK-14; whether the claim is right is
+/// EXT-04's to say, and whether an anchor certificate may stand there SWT-01's).
 pub fn check_engine_frame(
     extension: &Extension,
     coinbase: &Coinbase,
@@ -306,12 +307,19 @@ pub fn check_engine_frame(
     params: &ChainParams,
 ) -> Result<(), Violation> {
     let height = extension.height;
-    let is_early = !params.has_bft_until(height) && !attachments.is_empty();
-    if is_early || !attachments.anchor_cert.is_empty() {
+    let Attachments {
+        parent_seal,
+        anchor_cert,
+        evidence,
+    } = attachments;
+    let has_bft = params.has_bft_until(height);
+    let is_early = !has_bft && !(parent_seal.is_empty() && evidence.is_empty());
+    let has_switch = anchor_cert.is_empty() || params.may_include_anchor(height);
+    if is_early || !has_switch {
         return Err(Violation::AttachmentsUnderPow {});
     }
     let is_zero = coinbase.extra_nonce == [0; EXTRA_NONCE_BYTES];
-    if params.is_bft(height) && !is_zero {
+    if params.is_sealed_ruleset(&extension.ruleset_id) && !is_zero {
         return Err(Violation::ExtraNonce {});
     }
     Ok(())

@@ -183,7 +183,7 @@ pub fn connect_block<V: CoinView + ?Sized>(
         }
         overlay.create(ids.txid, &tx.outputs, height, false);
     }
-    let money = check_reward(params, state, block.block(), &fees, height)?;
+    let money = check_reward(params, state, block.block(), &fees)?;
     overlay.create(
         block.coinbase_id(),
         &block.block().coinbase.outputs,
@@ -247,11 +247,11 @@ fn check_reward(
     state: &LedgerState,
     block: &Block,
     fees: &[Amount],
-    height: Height,
 ) -> Result<Money, Violation> {
     let cap = params.limits().money_cap;
     let (issued, parent_time) = (state.engine.issued, state.engine.last_time());
-    let subsidy = params.block_subsidy(height, issued, parent_time, block.header.time);
+    let rules = state.rules(params);
+    let subsidy = rules.subsidy(issued, parent_time, block.header.time);
     let allowed = Amount::checked_sum(fees.iter().copied())
         .and_then(|fees| fees.checked_add(subsidy))
         .expect("fees are part of the supply and the subsidy keeps it below the cap");
@@ -275,12 +275,11 @@ fn next_engine(
     engine.issued = sum(engine.issued, money.subsidy);
     engine.burned = sum(engine.burned, money.burned);
     engine.push_time(block.header.time);
-    let next = state.height + 2;
-    let (before, after) = (params.entry_index(next - 1), params.entry_index(next));
-    if before != after {
-        engine.enter(&params.schedule()[after], next, block.header.time);
-        engine.switch.entry = u32::try_from(after).expect("a schedule is short");
-        engine.switch.since = next;
+    let (height, before) = (state.height + 1, engine.switch);
+    engine.switch = params.switch_after(&before, height, block.extension.anchor());
+    if engine.switch.entry != before.entry {
+        let entry = &params.schedule()[engine.switch.entry as usize];
+        engine.enter(entry, height + 1, block.header.time);
     }
     engine
 }

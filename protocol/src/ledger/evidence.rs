@@ -12,6 +12,7 @@ use crate::rules::{EvidenceFault, Violation};
 use crate::signature::{SignatureCheck, SignatureJob, SignatureScheme};
 use crate::spec::{ChainParams, RulesetKind, ScheduleEntry};
 use crate::state::{LedgerState, Offence};
+use crate::units::Height;
 use std::cell::RefCell;
 
 /// What remains of a pebble where no coin answers for a validator, in 2^-32: as good as all.
@@ -33,13 +34,12 @@ pub fn check_evidence(
     let evidence = Evidence::from_bytes(bytes.as_slice())
         .map_err(|error| invalid(EvidenceFault::Encoding(error)))?;
     let instance = evidence.instance;
-    let foreign = Violation::EvidenceScope { index, instance };
-    if !is_in_scope(params, state, &evidence) {
-        return Err(foreign);
-    }
+    let Some(height) = height_in_scope(params, state, &evidence) else {
+        return Err(Violation::EvidenceScope { index, instance });
+    };
     let offence = Offence {
         key: evidence.key,
-        height: instance,
+        height,
         factor: NOTHING_LIABLE,
     };
     let named = |other: &Offence| (other.key, other.height) == (offence.key, offence.height);
@@ -56,22 +56,49 @@ pub fn check_evidence(
     Ok(offence)
 }
 
-/// BLK-16: the evidence is of a height up to the block's, under the rules of that height, against
-/// one of its validators, and the window is open.
-fn is_in_scope(params: &ChainParams, state: &LedgerState, evidence: &Evidence) -> bool {
-    let next = state.height + 1;
-    let Some(InstanceKind::Block(height)) = InstanceKind::of(evidence.instance) else {
-        return false;
+/// BLK-16: the evidence is of an instance of the entry whose ruleset it names, up to the block's
+/// height, against one of its validators, and the window is open. Returns the height at which the
+/// offence counts.
+fn height_in_scope(
+    params: &ChainParams,
+    state: &LedgerState,
+    evidence: &Evidence,
+) -> Option<Height> {
+    let rules = state.rules(params);
+    let in_force = rules.entry_index();
+    let (entry, kind) = entry_of(params, &evidence.ruleset_id)?;
+    let named = &params.schedule()[entry];
+    let height = match (InstanceKind::of(evidence.instance)?, kind) {
+        (InstanceKind::Block(height), RulesetKind::Blocks) => height,
+        (InstanceKind::Anchor(e), RulesetKind::Anchor) if e as usize == entry => {
+            named.anchor_height()
+        }
+        (InstanceKind::Terminal(e), RulesetKind::Terminal) if e as usize == entry => named.start,
+        _ => return None,
     };
-    let Some(set) = params.validator_set(height).filter(|_| height <= next) else {
-        return false;
+    // One branch cannot tell where an era of long ago began if it may have slipped: its entry's
+    // start bounds it, and nobody honest contradicts himself at any height.
+    let is_there = match kind {
+        RulesetKind::Blocks if entry == in_force => height >= rules.since(),
+        RulesetKind::Blocks => (named.start..rules.since()).contains(&height),
+        RulesetKind::Anchor | RulesetKind::Terminal => named.may_slip(),
     };
-    let (entry, in_force) = (params.entry_index(height), params.entry_index(next));
-    let ruleset: Hash = params.entry_ruleset_id(entry, RulesetKind::Blocks);
-    let is_open = entry == in_force || {
-        entry + 1 == in_force && is_open_after(&params.schedule()[entry], state)
+    let is_open = entry == in_force || rules.pending() == Some(entry) || {
+        let mut between = params.schedule().get(entry + 1..in_force)?.iter();
+        between.all(ScheduleEntry::may_slip) && is_open_after(named, state)
     };
-    evidence.ruleset_id == ruleset && set.index_of(&evidence.key).is_some() && is_open
+    let is_member = params
+        .entry_set(entry)
+        .is_some_and(|set| set.index_of(&evidence.key).is_some());
+    (is_there && is_open && is_member && height <= rules.height()).then_some(height)
+}
+
+/// The entry and the kind that a ruleset id stands for.
+fn entry_of(params: &ChainParams, ruleset: &Hash) -> Option<(usize, RulesetKind)> {
+    let entries = 0..params.schedule().len();
+    entries
+        .flat_map(|entry| RulesetKind::ALL.map(|kind| (entry, kind)))
+        .find(|(entry, kind)| params.entry_ruleset_id(*entry, *kind) == *ruleset)
 }
 
 /// Whether evidence of the era before the present one is still accepted.

@@ -132,6 +132,13 @@ pub enum RulesetKind {
 }
 
 impl RulesetKind {
+    /// Every kind, in order of tags.
+    pub const ALL: [RulesetKind; 3] = [
+        RulesetKind::Blocks,
+        RulesetKind::Anchor,
+        RulesetKind::Terminal,
+    ];
+
     /// The byte in the hash.
     pub fn tag(self) -> u8 {
         match self {

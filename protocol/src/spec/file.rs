@@ -40,19 +40,6 @@ pub enum SpecError {
         /// The engine's name.
         engine: String,
     },
-    /// A change of engine that this program cannot make.
-    #[error(
-        "chain specification: schedule entry {entry} goes from `{from}` to `{to}`: the ANCHOR and \
-         TERMINAL instances of that switch are not built yet"
-    )]
-    MissingSwitch {
-        /// Index of the entry.
-        entry: usize,
-        /// Engine of the entry before.
-        from: &'static str,
-        /// Engine of the entry.
-        to: &'static str,
-    },
     /// A funded address of another network or with a typing error.
     #[error("chain specification: {0}")]
     Address(#[from] AddressError),

@@ -7,7 +7,9 @@ mod devnet;
 mod engine;
 mod file;
 mod params;
+mod ruleset;
 mod schedule;
+mod switching;
 
 pub use devnet::{devnet_validator, devnet_validator_seed};
 pub use engine::{
@@ -15,6 +17,8 @@ pub use engine::{
 };
 pub use file::{EntryFile, Funded, MiningPolicy, SpecError, SpecFile, ValidatorFile};
 pub use params::{ChainParams, builtin};
+pub use ruleset::Ruleset;
+pub use switching::SWITCH_HEIGHT_MAX;
 
 use crate::address::Network;
 use crate::codec::bounded;

@@ -34,7 +34,8 @@ pub struct ChainParams {
     file: SpecFile,
     immutable: Immutable,
     entries: Vec<ScheduleEntry>,
-    rulesets: Vec<Hash>,
+    /// Ruleset ids of each entry by kind.
+    rulesets: Vec<[Hash; 3]>,
     /// The set of each entry; `None` under proof of work.
     sets: Vec<Option<ValidatorSet>>,
     spec_hash: Hash,
@@ -54,8 +55,8 @@ impl ChainParams {
         let spec_hash = immutable.hash();
         let genesis = genesis_block(&immutable, spec_hash, schedule_hash(&entries, 0));
         let chain_id = genesis.id();
-        let blocks = |entry| ruleset(&chain_id, entry, RulesetKind::Blocks);
-        let rulesets = entries.iter().map(blocks).collect();
+        let ids = |entry| RulesetKind::ALL.map(|kind| ruleset(&chain_id, entry, kind));
+        let rulesets = entries.iter().map(ids).collect();
         let sets = entries.iter().map(|entry| set_of(&entry.engine)).collect();
         let coinbase_id = genesis.coinbase.id();
         let genesis_coins = funded_coins(&immutable, coinbase_id);
@@ -165,8 +166,8 @@ impl ChainParams {
         &self.entries
     }
 
-    /// Index of the entry in force at `height`: the last that has started. (No schedule that this
-    /// program accepts has an entry that may slip.)
+    /// Index of the entry planned for `height`: the last that has started. It is the one in force
+    /// where no entry slips or lapses; what judges or makes blocks asks [`ChainParams::rules`].
     pub fn entry_index(&self, height: Height) -> usize {
         self.entries
             .iter()
@@ -235,7 +236,7 @@ impl ChainParams {
         if height == 0 {
             Hash::ZERO
         } else {
-            self.rulesets[self.entry_index(height)]
+            self.entry_ruleset_id(self.entry_index(height), RulesetKind::Blocks)
         }
     }
 
@@ -243,7 +244,13 @@ impl ChainParams {
     ///
     /// Panics if there is no entry of this index.
     pub fn entry_ruleset_id(&self, entry: usize, kind: RulesetKind) -> Hash {
-        ruleset(&self.chain_id, &self.entries[entry], kind)
+        self.rulesets[entry][usize::from(kind.tag())]
+    }
+
+    /// The validators of one of the schedule's entries; `None` under proof of work. (Sets that are
+    /// read from the state take this place with their engines.)
+    pub fn entry_set(&self, entry: usize) -> Option<&ValidatorSet> {
+        self.sets.get(entry)?.as_ref()
     }
 
     /// Hash of the entries announced up to `height`.
@@ -261,16 +268,17 @@ impl ChainParams {
 
     /// Proof-of-work rules in force at `height`; no target and no subsidy where another engine is.
     pub fn pow_rules(&self, height: Height) -> &PowRules {
-        match self.engine(height) {
-            Engine::Pow(rules) => rules,
-            Engine::Pbft(_) | Engine::Pos(_) | Engine::Dpos(_) => &NO_WORK,
-        }
+        pow_rules(self.engine(height))
     }
 
     /// The subsidy that proof of work's table gives `height` when `issued` was created before,
     /// within the cap; 0 where another engine is.
     pub fn subsidy(&self, height: Height, issued: Amount) -> Amount {
-        let steps = &self.pow_rules(height).subsidy;
+        self.work_subsidy(self.engine(height), height, issued)
+    }
+
+    fn work_subsidy(&self, engine: &Engine, height: Height, issued: Amount) -> Amount {
+        let steps = &pow_rules(engine).subsidy;
         let table = steps.iter().rev().find(|step| step.height <= height);
         let table = table.map_or(Amount::ZERO, |step| step.subsidy);
         table.min(self.left_to_issue(issued))
@@ -285,9 +293,19 @@ impl ChainParams {
         parent_time: u32,
         time: u32,
     ) -> Amount {
-        let engine = self.engine(height);
+        self.engine_subsidy(self.engine(height), height, issued, parent_time, time)
+    }
+
+    pub(super) fn engine_subsidy(
+        &self,
+        engine: &Engine,
+        height: Height,
+        issued: Amount,
+        parent_time: u32,
+        time: u32,
+    ) -> Amount {
         if !engine.is_bft() {
-            return self.subsidy(height, issued);
+            return self.work_subsidy(engine, height, issued);
         }
         let seconds = u64::from(time.saturating_sub(parent_time));
         let left = self.left_to_issue(issued);
@@ -298,6 +316,14 @@ impl ChainParams {
     fn left_to_issue(&self, issued: Amount) -> Amount {
         let cap = self.limits().money_cap;
         cap.checked_sub(issued).unwrap_or(Amount::ZERO)
+    }
+}
+
+/// An engine's rules of proof of work; none under BFT.
+pub(super) fn pow_rules(engine: &Engine) -> &PowRules {
+    match engine {
+        Engine::Pow(rules) => rules,
+        Engine::Pbft(_) | Engine::Pos(_) | Engine::Dpos(_) => &NO_WORK,
     }
 }
 

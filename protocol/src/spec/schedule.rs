@@ -6,12 +6,16 @@
 
 use super::devnet::number_of;
 use super::file::{EntryFile, SpecFile, value_error};
-use super::{Engine, PbftRules, PowRules, ScheduleEntry, SpecError};
+use super::{Engine, PbftRules, PowRules, SWITCH_HEIGHT_MAX, ScheduleEntry, SpecError};
 use crate::bft::check_key;
 use crate::limits::{SCHEDULE_ENTRIES_MAX, SUBSIDY_STEPS_MAX, VALIDATORS_MAX};
 use crate::pow::{Bits, Target};
 use crate::state::Validator;
-use crate::units::Amount;
+use crate::units::{Amount, Height};
+
+/// Heights between two tries at least: the anchor is buried, and a fork is looked back on, by one
+/// block at least.
+const SWITCH_K_MIN: u64 = 2;
 
 /// A validator's power at most: the sum of a full set's stays below 2^63.
 const POWER_MAX: u64 = 1 << 53;
@@ -36,7 +40,7 @@ impl SpecFile {
             };
             match entries.last() {
                 None => check_first(&entry)?,
-                Some(before) => check_after(index, before, &entry)?,
+                Some(before) => check_after(before, &entry, follows_work(&entries))?,
             }
             entries.push(entry);
         }
@@ -174,14 +178,24 @@ fn check_first(entry: &ScheduleEntry) -> Result<(), SpecError> {
     Ok(())
 }
 
+/// Whether proof of work may be in force before the entry that follows `entries`: the last of them is
+/// proof of work, or has to take over from it and may lapse.
+fn follows_work(entries: &[ScheduleEntry]) -> bool {
+    let last = entries.last();
+    last.is_some_and(|last| !last.engine.is_bft() || last.may_slip())
+}
+
 /// Checks an entry against the one before it.
 fn check_after(
-    index: usize,
     before: &ScheduleEntry,
     entry: &ScheduleEntry,
+    follows_work: bool,
 ) -> Result<(), SpecError> {
-    if entry.start <= before.start {
-        let expected = format!("above {}, where the entry before starts", before.start);
+    if entry.start <= before.start || entry.start > SWITCH_HEIGHT_MAX {
+        let expected = format!(
+            "above {}, where the entry before starts, and at most {SWITCH_HEIGHT_MAX}",
+            before.start
+        );
         return Err(value_error("schedule.start", entry.start, expected));
     }
     if entry.announce < before.announce || entry.announce >= entry.start {
@@ -191,18 +205,52 @@ fn check_after(
         );
         return Err(value_error("schedule.announce", entry.announce, expected));
     }
-    if entry.engine.is_bft() && !before.engine.is_bft() {
-        return Err(SpecError::MissingSwitch {
-            entry: index,
-            from: before.engine.name(),
-            to: entry.engine.name(),
-        });
+    if entry.engine.is_bft() && follows_work {
+        return check_tries(before, entry);
     }
     // Only a switch from proof of work to BFT may slip; the others happen where they say.
     if (entry.k, entry.m) != (0, 0) {
         let value = format!("k {}, m {}", entry.k, entry.m);
-        let expected = format!("k 0, m 0 after engine \"{}\"", before.engine.name());
+        let expected = match entry.engine.is_bft() {
+            true => format!("k 0, m 0 after engine \"{}\"", before.engine.name()),
+            false => "k 0, m 0 with engine \"pow\"".to_owned(),
+        };
         return Err(value_error("schedule", value, expected));
+    }
+    check_resolved(before, entry.start)
+}
+
+/// Checks the tries of an entry that may have to take over from proof of work.
+fn check_tries(before: &ScheduleEntry, entry: &ScheduleEntry) -> Result<(), SpecError> {
+    let (k, m, start) = (entry.k, entry.m, entry.start);
+    if !(SWITCH_K_MIN..=start / 2).contains(&k) {
+        let expected = format!(
+            "{SWITCH_K_MIN} to half of its start {start}: proof of work may be in force before it"
+        );
+        return Err(value_error("schedule.k", k, expected));
+    }
+    let latest = m.checked_mul(k).and_then(|slips| slips.checked_add(start));
+    if latest.is_none_or(|latest| latest > SWITCH_HEIGHT_MAX) {
+        let expected = format!("tries up to height {SWITCH_HEIGHT_MAX}");
+        return Err(value_error("schedule.m", m, expected));
+    }
+    let fixed_at = entry.fixed_at();
+    if fixed_at == 0 || entry.announce >= fixed_at {
+        let expected = format!("below {fixed_at}, its start less 2 k, and that above 0");
+        return Err(value_error("schedule.announce", entry.announce, expected));
+    }
+    check_resolved(before, fixed_at)
+}
+
+/// What became of the entry before is known below `height`, and its first block is made.
+fn check_resolved(before: &ScheduleEntry, height: Height) -> Result<(), SpecError> {
+    if before.may_slip() && height <= before.latest() {
+        let expected = format!(
+            "so that it begins (its start, less 2 k if it has one) above {}, the last try of the \
+             entry before",
+            before.latest()
+        );
+        return Err(value_error("schedule.start", height, expected));
     }
     Ok(())
 }
@@ -212,7 +260,6 @@ mod tests {
     use super::*;
     use crate::hash::Hash;
     use crate::spec::{ChainParams, RulesetKind, ValidatorFile, builtin, devnet_validator};
-    use crate::units::Height;
 
     fn pbft(validators: u32) -> SpecFile {
         let mut file = builtin::devnet_file();
@@ -311,7 +358,7 @@ mod tests {
             f.schedule
                 .push(at(250, 300, EntryFile::devnet_pbft(4, Amount(1))))
         });
-        assert!(text.contains("entry 3 goes from `pow` to `pbft`"), "{text}");
+        assert!(text.contains("`schedule.k` is 0: expected 2"), "{text}");
         let text = refusal(|f| f.schedule[1].start = 1);
         assert!(text.contains("schedule.start"), "{text}");
         for announce in [100, 200] {
@@ -321,6 +368,8 @@ mod tests {
         let text = refusal(|f| f.schedule[2].announce = 49);
         assert!(text.contains("schedule.announce"), "{text}");
         let text = refusal(|f| f.schedule[2].k = 5);
+        assert!(text.contains("k 0, m 0 with engine \"pow\""), "{text}");
+        let text = refusal(|f| f.schedule[1].k = 5);
         assert!(text.contains("k 0, m 0 after engine \"pbft\""), "{text}");
         let text = refusal(|f| f.schedule[0].validators.clear());
         assert!(text.contains("schedule.validators"), "{text}");
@@ -348,6 +397,57 @@ mod tests {
             }];
         });
         assert!(text.contains("none with engine \"pow\""), "{text}");
+    }
+
+    /// Work, PBFT from 60 (K 10, two slips), others from 120, work from 180.
+    fn switching() -> SpecFile {
+        let mut file = builtin::devnet_file();
+        let work = file.schedule[0].clone();
+        for (announce, start, validators) in [(20, 60, 4), (70, 120, 7)] {
+            let mut entry = at(
+                announce,
+                start,
+                EntryFile::devnet_pbft(validators, Amount(1)),
+            );
+            (entry.k, entry.m) = (10, 2);
+            file.schedule.push(entry);
+        }
+        file.schedule.push(at(150, 180, work));
+        file
+    }
+
+    #[test]
+    fn a_switch_from_work_has_room_for_its_tries() {
+        let params = ChainParams::new(switching()).unwrap();
+        let latest: Vec<_> = params.schedule().iter().map(|e| e.latest()).collect();
+        assert_eq!(latest, [1, 80, 140, 180]);
+        let text = |change: &dyn Fn(&mut SpecFile)| {
+            let mut file = switching();
+            change(&mut file);
+            ChainParams::new(file).expect_err("refused").to_string()
+        };
+        for k in [0, 1, 31] {
+            let text = text(&|f| f.schedule[1].k = k);
+            assert!(text.contains(&format!("`schedule.k` is {k}")), "{text}");
+        }
+        let found = text(&|f| f.schedule[1].k = 30);
+        assert!(found.contains("below 0, its start less 2 k"), "{found}");
+        let found = text(&|f| f.schedule[1].announce = 40);
+        assert!(found.contains("below 40, its start less 2 k"), "{found}");
+        let found = text(&|f| f.schedule[1].m = u64::MAX / 10);
+        assert!(found.contains("`schedule.m`"), "{found}");
+        // Entry 2 fixes its set at 100: the tries of entry 1 end below.
+        for (m, valid) in [(3, true), (4, false)] {
+            let mut file = switching();
+            file.schedule[1].m = m;
+            let made = ChainParams::new(file);
+            assert_eq!(made.is_ok(), valid, "S_m = {}", 60 + 10 * m);
+        }
+        let found = text(&|f| (f.schedule[3].announce, f.schedule[3].start) = (130, 140));
+        assert!(found.contains("above 140, the last try"), "{found}");
+        // If entry 1 lapses, entry 2 takes over from work and needs tries of its own.
+        let found = text(&|f| (f.schedule[2].k, f.schedule[2].m) = (0, 0));
+        assert!(found.contains("proof of work may be in force"), "{found}");
     }
 
     /// Everybody knows these keys.

@@ -69,7 +69,7 @@ fn headers(
             break;
         }
         for record in &records {
-            if let Err(violation) = judge(params, &mut verifier, height, record) {
+            if let Err(violation) = judge(params, &mut verifier, record) {
                 findings
                     .problems
                     .push(format!("header at height {height}: {violation}"));
@@ -88,12 +88,11 @@ fn headers(
 fn judge(
     params: &ChainParams,
     verifier: &mut HeaderVerifier,
-    height: u64,
     record: &HeaderRecord,
 ) -> Result<(), Violation> {
     verifier.push(record, &Ed25519)?;
     // Sealed blocks are held to no clock.
-    if params.is_bft(height) {
+    if params.is_sealed_ruleset(&record.extension.ruleset_id) {
         return Ok(());
     }
     check_clock(params, &record.header, now())

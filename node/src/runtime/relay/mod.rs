@@ -15,6 +15,7 @@ pub use own::Announce;
 
 use super::ledger::{LedgerHandle, SubmitError};
 use super::peers::PeerNumbers;
+use cairn_consensus::sealed::check_claimed_seal;
 use cairn_network::relay::RelayInput;
 use cairn_network::{GossipToken, NetworkHandle, PeerId, Verdict};
 use cairn_protocol::codec;
@@ -129,12 +130,11 @@ impl Relay {
             return false;
         }
         // Work, or a seal, is shown before anything is kept or asked.
-        let (id, height) = (compact.id(), compact.extension.height);
-        let is_shown = if params.is_bft(height) {
-            let place = (height, id, compact.extension.proposed_round);
-            cairn_consensus::sealed::check_seal(params, &Ed25519, place, &compact.seal).is_ok()
-        } else {
-            cairn_consensus::nakamoto::check_work(params, &compact.header).is_ok()
+        let id = compact.id();
+        let claimed = (id, &compact.extension);
+        let is_shown = match check_claimed_seal(params, &Ed25519, claimed, &compact.seal) {
+            Some(verdict) => verdict.is_ok(),
+            None => cairn_consensus::nakamoto::check_work(params, &compact.header).is_ok(),
         };
         if !is_shown {
             return false;
