@@ -13,5 +13,6 @@ mod kill;
 mod mdns;
 mod node;
 mod partition;
+mod sql;
 mod validators;
 mod wait;
