@@ -313,7 +313,7 @@ pub fn check_engine_frame(
         evidence,
     } = attachments;
     let has_bft = params.has_bft_until(height);
-    let is_early = !has_bft && !(parent_seal.is_empty() && evidence.is_empty());
+    let is_early = !has_bft && (!parent_seal.is_empty() || !evidence.is_empty());
     let has_switch = anchor_cert.is_empty() || params.may_include_anchor(height);
     if is_early || !has_switch {
         return Err(Violation::AttachmentsUnderPow {});
