@@ -91,7 +91,7 @@ fn from_float(value: f64, to: SqlType) -> Result<Value> {
         _ => {
             let rounded = value.round_ties_even();
             let fits =
-                rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0;
+                (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded);
             if !fits {
                 return Err(out_of_range(to));
             }

@@ -278,7 +278,7 @@ fn root(values: &[Value]) -> Result<Value> {
 
 fn logarithm(values: &[Value], log: fn(f64) -> f64) -> Result<Value> {
     match d(values, 0) {
-        x if x == 0.0 => Err(SqlError::new("2201E", "cannot take logarithm of zero")),
+        0.0 => Err(SqlError::new("2201E", "cannot take logarithm of zero")),
         x if x < 0.0 => Err(SqlError::new(
             "2201E",
             "cannot take logarithm of a negative number",

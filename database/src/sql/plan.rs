@@ -651,7 +651,9 @@ fn range(
     } else {
         (from, to)
     };
-    let at = |edge: &Edge| -> Result<Option<Option<(Vec<u8>, bool)>>> {
+    // No row at all, no edge on this side, or the key's bytes and whether they belong to the range.
+    type Found = Option<Option<(Vec<u8>, bool)>>;
+    let at = |edge: &Edge| -> Result<Found> {
         let Some((expr, inclusive)) = edge else {
             return Ok(Some(None));
         };
@@ -859,7 +861,7 @@ impl Joined {
                 self.matched = true;
                 return Ok(Some(row));
             }
-            if self.at % 4096 == 0 {
+            if self.at.is_multiple_of(4096) {
                 self.scope.env.check_cancel()?;
             }
         }

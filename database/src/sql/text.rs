@@ -272,7 +272,7 @@ fn read_timestamp(text: &str, data_type: SqlType, now: Option<i64>) -> Result<i6
         _ => (trimmed, ""),
     };
     let days = read_date(date, text, data_type)?;
-    let (clock, zone) = match rest.find(|c: char| matches!(c, '+' | '-' | 'Z' | 'z' | ' ')) {
+    let (clock, zone) = match rest.find(['+', '-', 'Z', 'z', ' ']) {
         Some(at) => (&rest[..at], rest[at..].trim()),
         None => (rest, ""),
     };

@@ -337,10 +337,7 @@ mod tests {
     fn oids_and_names_lead_back_to_their_type() {
         for data_type in SqlType::all() {
             assert_eq!(SqlType::from_oid(data_type.oid()), Some(data_type));
-            assert_eq!(
-                SqlType::from_name(data_type.internal_name()).is_some(),
-                true
-            );
+            assert!(SqlType::from_name(data_type.internal_name()).is_some());
         }
         assert_eq!(SqlType::from_name("int"), Some(SqlType::Integer));
     }

@@ -598,6 +598,6 @@ impl Session {
 pub(super) fn visible(relation: &Relation) -> Vec<usize> {
     let table = &relation.table;
     let last = table.columns.len().saturating_sub(1);
-    let shown = |at: &usize| !table.columns[*at].dropped && !(table.hidden_key && *at == last);
+    let shown = |at: &usize| !table.columns[*at].dropped && (!table.hidden_key || *at != last);
     (0..table.columns.len()).filter(shown).collect()
 }

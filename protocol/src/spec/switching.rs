@@ -201,13 +201,13 @@ mod tests {
         let params = params();
         let states = run(&params, 30, &[16]);
         assert_eq!(states[11], SwitchState::default());
-        for height in 12..16 {
-            assert!(states[height].is_open(), "after {height}");
+        for state in &states[12..16] {
+            assert!(state.is_open(), "{state:?}");
         }
-        for height in 16..19 {
-            assert_eq!((states[height].pending, states[height].entry), (1, 0));
-            assert!(!states[height].is_open());
-            assert_eq!(states[height].included_at, 16);
+        for state in &states[16..19] {
+            assert_eq!((state.pending, state.entry), (1, 0));
+            assert!(!state.is_open());
+            assert_eq!(state.included_at, 16);
         }
         assert!(states[19].is_crossing(), "block 20 is TERMINAL's");
         assert_eq!((states[19].entry, states[19].since), (1, 20));

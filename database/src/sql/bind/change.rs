@@ -19,13 +19,16 @@ pub(crate) struct Target {
     pub(crate) returning: Option<Vec<Expr>>,
 }
 
+/// Columns by place with their values, and the condition after WHERE.
+pub(crate) type ConflictUpdate = (Vec<(usize, Expr)>, Option<Expr>);
+
 /// ON CONFLICT.
 #[derive(Debug)]
 pub(crate) struct Conflict {
     /// The primary key (`None` inside), or an index; all of them without a target.
     pub(crate) target: Option<Option<u64>>,
     /// Nothing, or columns and their values over the row that is there and the one that is not.
-    pub(crate) update: Option<(Vec<(usize, Expr)>, Option<Expr>)>,
+    pub(crate) update: Option<ConflictUpdate>,
 }
 
 /// INSERT.
@@ -78,7 +81,7 @@ impl Binder<'_> {
     fn visible(relation: &Relation) -> Vec<usize> {
         let table = &relation.table;
         let last = table.columns.len().saturating_sub(1);
-        let shown = |at: &usize| !table.columns[*at].dropped && !(table.hidden_key && *at == last);
+        let shown = |at: &usize| !table.columns[*at].dropped && (!table.hidden_key || *at != last);
         (0..table.columns.len()).filter(shown).collect()
     }
 

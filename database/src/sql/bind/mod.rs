@@ -45,6 +45,10 @@ pub(super) struct Locking {
 
 /// A statement that is bound.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each prepared statement, and most of them are queries"
+)]
 pub(super) enum Bound {
     Query {
         plan: Arc<Plan>,
