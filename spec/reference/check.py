@@ -512,11 +512,17 @@ CHECKS = {
     "transaction_ids": transaction_ids, "transactions": transactions, "work": work,
 }  # fmt: skip
 
+# Vectors that only the Rust crates read so far: nothing independent agrees with them yet.
+UNREAD = {"switch_headers"}
+
 
 def main():
     assert (VECTORS / "asert.json").read_text() == asert.text(), "asert.json is stale"
     for path in sorted(VECTORS.glob("*.json")):
         file = json.loads(path.read_text())
+        if path.stem in UNREAD:
+            print(f"{path.name}: {len(file['cases'])} cases NOT read here yet")
+            continue
         if path.stem != "asert":
             CHECKS[path.stem](file)
         print(f"{path.name}: {len(file['cases'])} cases agree")
